@@ -1,0 +1,40 @@
+# The two commands for a new clone are `make run` and `make test`; each makes the environment it needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ONCE   ?=
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format constraints clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/ready ## Start everything on this machine and watch 1,000 messages arrive (ONCE=1: stop after the table)
+	@$(BIN)/dpp-feedback run $(if $(ONCE),--once) $(ARGS)
+
+test: lint ## Everything, from lint to the end-to-end run
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/ready ## ruff and mypy
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(VENV)/ready ## Let ruff rewrite what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+constraints: $(VENV)/ready ## Write constraints.txt from what is installed now
+	@$(BIN)/pip --disable-pip-version-check freeze --exclude-editable | sed '/^dpp-feedback/d' > constraints.txt
+
+clean: ## Remove the environment and the caches (the local stack's data stay: `dpp-feedback down --wipe`)
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Name another: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Installing the packages into $(VENV) (once, about a minute) ..."
+	@$(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[local,dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Amazon SES bounces, complaints and deliveries, from SQS to Postgres, with Dagster."""

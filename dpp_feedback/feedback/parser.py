@@ -1,0 +1,220 @@
+"""One message body in; feedback events, Ignored, or Rejected out.
+
+The rules of both SES formats: notifications (`notificationType`) and event publishing
+(`eventType`). No clock, no network, no exception for any body.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from dpp_feedback.feedback.envelope import Record, open_body
+from dpp_feedback.feedback.events import (
+    FeedbackEvent,
+    Ignored,
+    IgnoredReason,
+    Outcome,
+    Rejected,
+    RejectedReason,
+    dedupe_key,
+)
+from dpp_feedback.feedback.kinds import KINDS, Kind, Recipients, unknown_kind
+from dpp_feedback.feedback.values import Refused, address, details, instant, text, wrong_type
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_TYPE_DATA = 64 * 1024  # bytes of JSON in one row; SES's own have below 4 KiB
+MAX_RECIPIENTS = 1000  # SES sends a mail to at most 50
+
+_NOT_FEEDBACK = {
+    "Received": (IgnoredReason.RECEIVED_MAIL, "about a mail that SES received, not one it sent"),
+    "AmazonSnsSubscriptionSucceeded": (
+        IgnoredReason.SUBSCRIPTION_SUCCEEDED,
+        "SES says that an identity's notifications now go to this topic",
+    ),
+}
+
+
+def parse(body: str | bytes, sent_at: datetime) -> Outcome:
+    """Read one message body of the queue.
+
+    Args:
+        body: as SQS delivered it.
+        sent_at: the queue's `SentTimestamp`, aware: the event's time where nothing else says it.
+
+    Returns:
+        Events, one for each recipient SES names; or why there are none.
+
+    Raises:
+        ValueError: `sent_at` has no time zone. No body raises anything.
+    """
+    if sent_at.tzinfo is None:
+        raise ValueError("sent_at has no time zone")
+    try:
+        records = open_body(body)
+        outcomes = [read_record(r, sent_at) if isinstance(r, Record) else r for r in records]
+    except Exception as error:  # a fault of ours in one body must not stop the others
+        return Rejected(RejectedReason.PARSER_ERROR, f"the parser failed: {type(error).__name__}")
+    return outcomes[0] if len(outcomes) == 1 else _together(outcomes)
+
+
+def read_record(record: Record, sent_at: datetime) -> Outcome:
+    """Read one SES payload; `parse` does this for each record of a body."""
+    try:
+        return _read(record, sent_at)
+    except Refused as refused:
+        return Rejected(refused.reason, refused.detail)
+
+
+def _together(outcomes: list[Outcome]) -> Outcome:
+    """Sum up a body of several records: one that is rejected keeps the message in the queue."""
+    events = tuple(event for o in outcomes if isinstance(o, tuple) for event in o)
+    for number, outcome in enumerate(outcomes, 1):
+        if isinstance(outcome, Rejected):
+            detail = f"record {number} of {len(outcomes)}: {outcome.detail}"
+            return Rejected(outcome.reason, detail, events)
+    return events or next(o for o in outcomes if isinstance(o, Ignored))
+
+
+def _read(record: Record, sent_at: datetime) -> Outcome:
+    payload = record.payload
+    name = text(payload, "notificationType", "SES") or text(payload, "eventType", "SES")
+    if name is None:
+        detail = "neither notificationType nor eventType: not written by SES"
+        raise Refused(RejectedReason.NOT_SES, detail)
+    if name in _NOT_FEEDBACK:
+        return Ignored(*_NOT_FEEDBACK[name])
+    kind = KINDS.get(name) or unknown_kind(name)
+    mail = _object(payload, "mail") or {}
+    said = _object(payload, kind.details)
+    if said is None and kind.recipients is Recipients.NAMED:
+        detail = f"a {name} without its {kind.details} object"
+        raise Refused(RejectedReason.MISSING_DETAILS, detail)
+    return _events(name, kind, mail, said or {}, record, sent_at)
+
+
+def _events(
+    name: str,
+    kind: Kind,
+    mail: dict[str, Any],
+    said: dict[str, Any],
+    record: Record,
+    sent_at: datetime,
+) -> tuple[FeedbackEvent, ...]:
+    """One event for each recipient; `said` is the kind's own object."""
+    ses_message_id = text(mail, "messageId", "mail")
+    if ses_message_id is None:
+        detail = "no mail.messageId: the event could not be traced, nor counted once"
+        raise Refused(RejectedReason.MISSING_MESSAGE_ID, detail)
+    feedback_id = text(said, "feedbackId", kind.details)
+    own_time = instant(said.get("timestamp"))
+    event_at, time_from = _event_time(kind, own_time, mail, record, sent_at)
+    occurrence: tuple[str, ...] = ()
+    if not (feedback_id or kind.once):
+        occurrence = (own_time.isoformat() if own_time else "", str(said.get("link", "")))
+    tags = _object(mail, "tags")
+
+    left_out = frozenset({"timestamp", "feedbackId", kind.recipients_key or ""})
+    shared = details(said, left_out)
+    if tags:
+        shared |= details({"tags": tags}, frozenset())
+    if time_from:
+        shared["event_time_from"] = time_from
+
+    def event(recipient: str | None, own: dict[str, Any]) -> FeedbackEvent:
+        return FeedbackEvent(
+            notification_type=name,
+            ses_message_id=ses_message_id,
+            feedback_id=feedback_id,
+            source=address(mail["source"], "mail.source") if mail.get("source") else None,
+            primary_recipient=recipient,
+            bounce_type=text(said, "bounceType", kind.details),
+            bounce_sub_type=text(said, "bounceSubType", kind.details),
+            type_data=_bounded(shared | own),
+            configuration_set=_configuration_set(tags),
+            event_at=event_at,
+            sns_message_id=record.sns_message_id,
+            dedupe_key=dedupe_key(
+                anchor=feedback_id or ses_message_id,
+                notification_type=name,
+                recipient=recipient,
+                occurrence=occurrence,
+            ),
+        )
+
+    return tuple(event(who, own) for who, own in _recipients(kind, name, said, mail).items())
+
+
+def _bounded(type_data: dict[str, Any]) -> dict[str, Any]:
+    if (size := len(to_json(type_data))) > MAX_TYPE_DATA:
+        detail = f"the details of one recipient take {size} bytes, at most {MAX_TYPE_DATA}"
+        raise Refused(RejectedReason.TOO_LARGE, detail)
+    return type_data
+
+
+def _event_time(
+    kind: Kind, own: datetime | None, mail: dict[str, Any], record: Record, sent_at: datetime
+) -> tuple[datetime, str | None]:
+    """When it happened, and where that stands if not where this kind should have it."""
+    if own:
+        return own, None
+    if mailed := instant(mail.get("timestamp")):
+        return mailed, "mail" if kind.timed else None
+    if sent := instant(record.sent):
+        return sent, "envelope"
+    return sent_at, "queue"
+
+
+def _recipients(
+    kind: Kind, name: str, said: dict[str, Any], mail: dict[str, Any]
+) -> dict[str | None, dict[str, Any]]:
+    """Whom the event is about, each with its own details; a repeated recipient counts once."""
+    key = kind.recipients_key
+    named = _list(said, key, kind.details) if key else []
+    if named:
+        return dict(_named(item, f"{kind.details}.{key}[{i}]") for i, item in enumerate(named))
+    destination = [
+        address(item, f"mail.destination[{i}]")
+        for i, item in enumerate(_list(mail, "destination", "mail"))
+    ]
+    everybody = kind.recipients is Recipients.DESTINATION or name == "Complaint"
+    if destination and (everybody or len(destination) == 1):
+        return {recipient: {} for recipient in destination}
+    return {None: {"destination_count": len(destination)}}
+
+
+def _named(item: object, where: str) -> tuple[str, dict[str, Any]]:
+    if isinstance(item, dict):
+        recipient = address(item.get("emailAddress"), f"{where}.emailAddress")
+        return recipient, details(item, frozenset({"emailAddress"}))
+    return address(item, where), {}
+
+
+def _configuration_set(tags: dict[str, Any] | None) -> str | None:
+    named = (tags or {}).get("ses:configuration-set")
+    first = named[0] if isinstance(named, list) and named else named
+    return text({"name": first}, "name", "mail.tags.ses:configuration-set")
+
+
+def _object(holder: dict[str, Any], key: str) -> dict[str, Any] | None:
+    value = holder.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise wrong_type(key, value, "an object")
+    return value
+
+
+def _list(holder: dict[str, Any], key: str, where: str) -> list[Any]:
+    value = holder.get(key)
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise wrong_type(f"{where}.{key}", value, "a list")
+    if len(value) > MAX_RECIPIENTS:
+        detail = f"{where}.{key} names {len(value)} recipients; SES sends to at most 50"
+        raise Refused(RejectedReason.TOO_LARGE, detail)
+    return value

@@ -1,0 +1,149 @@
+"""Reading single values of untrusted JSON: text, addresses, times, free-form details.
+
+Each function returns a clean value or raises `Refused`. What the values mean is parser.py's
+business.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from dpp_feedback.feedback.events import RejectedReason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_TEXT = 256  # identifiers and type names; SES's ids have about 60 characters
+MAX_ADDRESS = 320  # RFC 5321, 4.5.3.1: 64 for the local part, "@", 255 for the domain
+_MAX_MAILBOX = 998  # RFC 5322, 2.1.1: no line of a header is longer, display name and all
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# The address of `Display Name <local@domain>`; a quoted local part may itself hold < and >.
+_ANGLE = re.compile(r'<((?:"(?:[^"\\]|\\.)*"|[^<>"])+)>\s*$')
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_PRIVATE = frozenset({"headers", "common_headers", "subject"})  # never kept, at any depth
+_USER_KEYED = frozenset({"tags", "link_tags"})  # their keys are the sender's: kept as they are
+_JSON_NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+
+
+class Refused(Exception):
+    """A value that cannot be used; the parser turns it into `Rejected`."""
+
+    def __init__(self, reason: RejectedReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def wrong_type(where: str, value: object, expected: str) -> Refused:
+    """Say that `where` holds another type than `expected`, without quoting the value."""
+    got = "null" if value is None else _JSON_NAMES.get(type(value), "a number")
+    return Refused(RejectedReason.WRONG_TYPE, f"{where} is {got}, expected {expected}")
+
+
+def text(holder: Mapping[str, Any], key: str, where: str) -> str | None:
+    """Read an identifier or a type name: at most 256 characters, none of them a control.
+
+    Returns:
+        The text verbatim; None when it is missing, null or empty.
+
+    Raises:
+        Refused: it is no text, too long, or holds a control character.
+    """
+    value = holder.get(key)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise wrong_type(f"{where}.{key}", value, "text")
+    return _clean(value, f"{where}.{key}", MAX_TEXT)
+
+
+def address(value: object, where: str) -> str:
+    """Read a mail address: lower case, without display name; otherwise as SES sent it.
+
+    Quoted local parts and internationalised domains survive, and so does a recipient that is no
+    valid address: SES reports what the receiving server said.
+
+    Raises:
+        Refused: it is no text, empty, too long, or holds a control character.
+    """
+    if not isinstance(value, str):
+        raise wrong_type(where, value, "a mail address")
+    mailbox = _clean(value.strip(), where, _MAX_MAILBOX)
+    if mailbox.endswith(">") and (angle := _ANGLE.search(mailbox)):
+        mailbox = angle[1].strip()
+    return _clean(mailbox.lower(), where, MAX_ADDRESS)
+
+
+def instant(value: object) -> datetime | None:
+    """Read an ISO 8601 time, whatever its offset or precision; without offset it is UTC.
+
+    Returns:
+        Aware, in UTC, to the microsecond. None when it is missing or no such time.
+    """
+    if not isinstance(value, str) or len(value) > 64:
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip().upper())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the second: year 1 or 9999 and an offset
+        return None
+
+
+def details(value: Mapping[str, Any], leave_out: frozenset[str]) -> dict[str, Any]:
+    """Copy a free-form JSON object: keys in snake_case, without nulls, headers and subjects.
+
+    NUL characters become U+FFFD: they stand in text a remote mail server wrote, where the meaning
+    is certain without them, and Postgres's jsonb cannot hold them.
+
+    Args:
+        value: the object.
+        leave_out: its own keys that have a column of their own.
+
+    Raises:
+        Refused: it holds a number that JSON databases cannot (1e999).
+    """
+    return {
+        name: _copy(item, verbatim=name in _USER_KEYED)
+        for key, item in value.items()
+        if key not in leave_out and item is not None and (name := _snake_case(key)) not in _PRIVATE
+    }
+
+
+def _copy(value: Any, *, verbatim: bool) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd") if "\x00" in value else value
+    if isinstance(value, list):
+        return [_copy(item, verbatim=verbatim) for item in value]
+    if isinstance(value, dict):
+        if verbatim:
+            return {k.replace("\x00", "\ufffd"): _copy(v, verbatim=True) for k, v in value.items()}
+        return details(value, frozenset())
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Refused(RejectedReason.NOT_JSON, "a number is too large")
+    return value
+
+
+def _clean(value: str, where: str, longest: int) -> str:
+    if not value:
+        raise Refused(RejectedReason.BAD_TEXT, f"{where} is empty")
+    if len(value) > longest:
+        raise Refused(
+            RejectedReason.BAD_TEXT, f"{where} has {len(value)} characters, at most {longest}"
+        )
+    if _CONTROL.search(value):
+        raise Refused(RejectedReason.BAD_TEXT, f"{where} holds a control character")
+    return value
+
+
+def _snake_case(key: str) -> str:
+    return _cached_snake_case(key) if len(key) <= MAX_TEXT else _cached_snake_case.__wrapped__(key)
+
+
+@lru_cache(maxsize=1024)  # SES uses about 60 keys; bounded, since a body may hold any
+def _cached_snake_case(key: str) -> str:
+    return _WORD_START.sub("_", key).lower().replace("\x00", "\ufffd")
