@@ -1,0 +1,277 @@
+"""The main job: four ops that take messages from the queue to Postgres.
+
+receive, parse, persist, acknowledge, in this order and in one process, because a message may be
+acknowledged only after its rows are committed, and because handles and addresses must not be
+written to disk between ops. How each step works is in queue.py, feedback/ and store.py.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of ops at run time.
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dpp_feedback.errors import FeedbackError, PassingError
+from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Outcome, Rejected, RejectedReason
+from dpp_feedback.feedback.parser import parse
+from dpp_feedback.queue import THREADS, Message
+from dpp_feedback.resources import FeedbackQueue, FeedbackStore
+from dpp_feedback.store import Inserted
+
+_LOGGED = 20  # messages named one by one in a run's log; the metadata count them all
+_MESSAGES_PER_THREAD = 50  # a few messages are not worth sixteen long polls
+
+
+class ReceiveConfig(dg.Config):
+    """How much one run takes."""
+
+    max_messages: int = Field(
+        default=10_000, ge=1, le=100_000, description="Receive at most so many messages."
+    )
+    max_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=600,
+        description="Receive for at most so long; keep it well below the visibility timeout.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What `receive_messages` hands on."""
+
+    messages: list[Message]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What `parse_messages` hands on: each message with what it says."""
+
+    outcomes: list[tuple[Message, Outcome]]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted:
+    """What `persist_events` hands on: which messages are done, and which stay.
+
+    Attributes:
+        done: their rows are committed, or they are no feedback: to be acknowledged.
+        left: rejected by the parser or by Postgres: to be handed back.
+        counts: messages `stored`, `duplicates`, `ignored` and `rejected`.
+        reasons: messages by reason of being ignored or rejected.
+        rows: new rows by kind.
+        oldest: time of the oldest event received, stored now or before.
+        seconds: of each step so far.
+    """
+
+    done: list[Message]
+    left: list[Message]
+    counts: Mapping[str, int]
+    reasons: Mapping[str, int]
+    rows: Mapping[str, int]
+    oldest: datetime | None
+    seconds: Mapping[str, float]
+
+
+@dg.op(description="Check that Postgres takes events, then receive from SQS.", tags={"kind": "sqs"})
+def receive_messages(
+    context: dg.OpExecutionContext,
+    config: ReceiveConfig,
+    queue: FeedbackQueue,
+    store: FeedbackStore,
+) -> Received:
+    """Receive up to a number of messages, or for a number of seconds.
+
+    The database comes first: while it is away no message is received, so none is counted as
+    failed, and an outage of any length sends no good message to the DLQ.
+    """
+    with _told_plainly():
+        with store.connect() as database:
+            database.check()
+        source = queue.connect()
+        depth = source.depth()
+        context.log.info(f"{depth.waiting} messages wait, {depth.in_flight} are in flight")
+        start = perf_counter()
+        messages = source.receive(
+            config.max_messages,
+            config.max_seconds,
+            threads=min(THREADS, 1 + depth.waiting // _MESSAGES_PER_THREAD),
+        )
+    context.log.info(f"received {len(messages)} messages")
+    return Received(messages, {"receive": perf_counter() - start})
+
+
+@dg.op(description="Read each body: events, ignored, or rejected.", tags={"kind": "python"})
+def parse_messages(context: dg.OpExecutionContext, received: Received) -> Parsed:
+    """Parse every message; none stops another."""
+    start = perf_counter()
+    outcomes = [(message, parse(message.body, message.sent_at)) for message in received.messages]
+    rejected = [(m, outcome) for m, outcome in outcomes if isinstance(outcome, Rejected)]
+    for message, outcome in rejected[:_LOGGED]:
+        context.log.warning(
+            f"rejected message {message.id} (received {message.receive_count} times): "
+            f"{outcome.reason}: {outcome.detail}"
+        )
+    if len(rejected) > _LOGGED:
+        context.log.warning(f"rejected {len(rejected) - _LOGGED} more messages")
+    return Parsed(outcomes, {**received.seconds, "parse": perf_counter() - start})
+
+
+@dg.op(
+    description="Insert each event once; commit.",
+    tags={"kind": "postgres"},
+    # A restart or a fail-over of Postgres takes seconds; the messages stay ours meanwhile.
+    retry_policy=dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL),
+)
+def persist_events(
+    context: dg.OpExecutionContext, store: FeedbackStore, parsed: Parsed
+) -> Persisted:
+    """Commit the events of all messages; what Postgres refuses keeps only its own message back."""
+    start = perf_counter()
+    events = [event for _, outcome in parsed.outcomes for event in _events(outcome)]
+    with _told_plainly(), store.connect() as database:
+        inserted = database.insert(events)
+    for key, why in list(inserted.refused.items())[:_LOGGED]:
+        context.log.error(f"Postgres refused the row {key}: {why}; its message stays in the queue")
+    if len(inserted.refused) > _LOGGED:
+        context.log.error(f"Postgres refused {len(inserted.refused) - _LOGGED} more rows")
+    return _sorted_out(parsed, inserted, perf_counter() - start)
+
+
+@dg.op(
+    description="Delete what is committed from SQS; hand back what is rejected.",
+    tags={"kind": "sqs"},
+)
+def acknowledge_messages(
+    context: dg.OpExecutionContext, queue: FeedbackQueue, persisted: Persisted
+) -> dg.Output[None]:
+    """Acknowledge what is committed.
+
+    Rejected messages become visible at once, so that they are received again by the next runs
+    and reach the DLQ in minutes instead of five visibility timeouts.
+    """
+    start = perf_counter()
+    with _told_plainly():
+        source = queue.connect()
+        failed = source.acknowledge(persisted.done)
+        source.release(persisted.left)
+    if failed:
+        codes = ", ".join(sorted(set(failed.values())))
+        context.log.warning(
+            f"{len(failed)} messages are stored, but not acknowledged: they come back and will "
+            f"count as duplicates ({codes})"
+        )
+    seconds = {**persisted.seconds, "acknowledge": perf_counter() - start}
+    return dg.Output(None, metadata=_metadata(persisted, len(failed), seconds))
+
+
+@dg.graph_asset(
+    name="ses_feedback_events",
+    group_name="feedback",
+    kinds={"sqs", "postgres"},
+    description="What SES says became of each mail: `public.ses_feedback_events`, one row for "
+    "each notification and recipient. A materialization is one drain of the queue.",
+)
+def ses_feedback_events() -> Any:  # noqa: ANN401 - while Dagster composes, what an op stands for
+    """Drain the queue into the event table."""
+    return acknowledge_messages(persist_events(parse_messages(receive_messages())))
+
+
+process_feedback = dg.define_asset_job(
+    "process_feedback",
+    selection=[ses_feedback_events],
+    description="Drain the SES feedback queue into Postgres. `feedback_queue_sensor` runs it when "
+    "messages wait; by hand it does no harm.",
+    executor_def=dg.in_process_executor,
+    # Ended by run monitoring after this, so that a run whose process is gone blocks no other.
+    tags={"dagster/max_runtime": "900"},
+)
+
+
+def _events(outcome: Outcome) -> tuple[FeedbackEvent, ...]:
+    if isinstance(outcome, Rejected):
+        return outcome.events
+    return outcome if isinstance(outcome, tuple) else ()
+
+
+def _sorted_out(parsed: Parsed, inserted: Inserted, seconds: float) -> Persisted:
+    """Say of each message whether it is done, and why."""
+    done: list[Message] = []
+    left: list[Message] = []
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    times: list[datetime] = []
+    new = set(inserted.new)
+    for message, outcome in parsed.outcomes:
+        events = _events(outcome)
+        keys = {event.dedupe_key for event in events}
+        rows.update(event.notification_type for event in events if event.dedupe_key in new)
+        times += (event.event_at for event in events)
+        if isinstance(outcome, Rejected) or not keys.isdisjoint(inserted.refused):
+            left.append(message)
+            counts["rejected"] += 1
+            refused = RejectedReason.REFUSED_BY_DATABASE
+            reasons[outcome.reason if isinstance(outcome, Rejected) else refused] += 1
+        elif isinstance(outcome, Ignored):
+            done.append(message)
+            counts["ignored"] += 1
+            reasons[outcome.reason] += 1
+        else:
+            done.append(message)
+            counts["duplicates" if new.isdisjoint(keys) else "stored"] += 1
+        new -= keys  # of two messages with one event, the first has stored it
+    return Persisted(
+        done=done,
+        left=left,
+        counts=counts,
+        reasons=reasons,
+        rows=rows,
+        oldest=min(times, default=None),
+        seconds={**parsed.seconds, "persist": seconds},
+    )
+
+
+def _metadata(
+    persisted: Persisted, not_acknowledged: int, seconds: Mapping[str, float]
+) -> dict[str, dg.MetadataValue]:
+    """Numbers, which Dagster plots over the runs, and two tables."""
+    received = len(persisted.done) + len(persisted.left)
+    metadata: dict[str, dg.MetadataValue] = {"received": dg.MetadataValue.int(received)}
+    for name in ("stored", "duplicates", "ignored", "rejected"):
+        metadata[name] = dg.MetadataValue.int(persisted.counts.get(name, 0))
+    metadata["not_acknowledged"] = dg.MetadataValue.int(not_acknowledged)
+    metadata["new_rows"] = dg.MetadataValue.int(sum(persisted.rows.values()))
+    metadata["new_rows_by_kind"] = _table("kind", "rows", persisted.rows)
+    metadata["ignored_and_rejected"] = _table("reason", "messages", persisted.reasons)
+    if persisted.oldest:
+        age = (datetime.now(UTC) - persisted.oldest).total_seconds()
+        metadata["oldest_event_age_seconds"] = dg.MetadataValue.float(round(age, 1))
+    for step, took in seconds.items():
+        metadata[f"{step}_seconds"] = dg.MetadataValue.float(round(took, 3))
+    return metadata
+
+
+def _table(name: str, counted: str, counts: Mapping[str, int]) -> dg.MetadataValue:
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: key, counted: number}) for key, number in sorted(counts.items())],
+        schema=dg.TableSchema([dg.TableColumn(name), dg.TableColumn(counted, "int")]),
+    )
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Let an error for a person end the op with its sentence, and retry only what may pass."""
+    try:
+        yield
+    except FeedbackError as error:
+        raise dg.Failure(str(error), allow_retries=isinstance(error, PassingError)) from None

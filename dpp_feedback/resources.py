@@ -1,0 +1,136 @@
+"""The environment as Dagster resources: the only place that names an environment variable.
+
+Nothing is read before it is used, so definitions load anywhere; a missing or malformed setting is
+one sentence that names it, when an op or a sensor first needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit
+
+import dagster as dg
+
+from dpp_feedback.errors import FeedbackError
+from dpp_feedback.queue import Queue
+from dpp_feedback.store import Store
+
+DEFAULT_REGION = "ap-northeast-2"
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+_AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
+
+
+class SettingError(FeedbackError):
+    """An environment variable is missing or malformed."""
+
+
+class FeedbackQueue(dg.ConfigurableResource["FeedbackQueue"]):
+    """The SQS queue that the SNS topics feed.
+
+    Environment: `SQS_QUEUE_URL` (or what `setting` names), `AWS_REGION` (default
+    ap-northeast-2), `AWS_ENDPOINT_URL` (local stack only; boto3 reads it).
+    """
+
+    setting: str = "SQS_QUEUE_URL"
+
+    def connect(self) -> Queue:
+        """Make a client of the queue; nothing is sent yet.
+
+        Raises:
+            SettingError: a setting is missing or malformed.
+        """
+        region = aws_region()
+        return Queue.connect(_queue_url(self.setting, region), region=region, setting=self.setting)
+
+
+class FeedbackStore(dg.ConfigurableResource["FeedbackStore"]):
+    """The Postgres database of the event table. Environment: `DATABASE_URL`."""
+
+    def connect(self) -> Store:
+        """Connect to the database.
+
+        Raises:
+            SettingError: the setting is missing or malformed.
+            StoreError, StoreUnavailable: the database refuses, or does not answer.
+        """
+        return Store.connect(database_url())
+
+
+def database_url() -> str:
+    """Read `DATABASE_URL`.
+
+    Raises:
+        SettingError: it is missing, or no address of a Postgres database.
+    """
+    import psycopg
+
+    url = _required("DATABASE_URL")
+    hint = "Write postgresql://user:password@host:5432/database"
+    if urlsplit(url).scheme not in ("postgres", "postgresql"):
+        raise SettingError(f"DATABASE_URL does not begin with postgresql://. {hint}.")
+    try:
+        psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # its message quotes the URL, password and all
+        raise SettingError(
+            f"DATABASE_URL cannot be read. {hint}; in the password, write @ / : # % as %40 %2F "
+            "%3A %23 %25."
+        ) from None
+    return url
+
+
+def aws_region() -> str:
+    """Read `AWS_REGION`.
+
+    Raises:
+        SettingError: it is no name of a region.
+    """
+    region = os.environ.get("AWS_REGION") or DEFAULT_REGION
+    if not _REGION.fullmatch(region):
+        raise SettingError(
+            f"AWS_REGION is {region!r}, no name of a region. Write one like ap-northeast-2."
+        )
+    return region
+
+
+def max_parallel_runs() -> int:
+    """Read `SES_FEEDBACK_MAX_PARALLEL_RUNS`: how many runs may drain the queue at once.
+
+    Raises:
+        SettingError: it is no whole number of 1 or more.
+    """
+    value = os.environ.get("SES_FEEDBACK_MAX_PARALLEL_RUNS") or "1"
+    if not value.isdecimal() or int(value) < 1:
+        raise SettingError(
+            f"SES_FEEDBACK_MAX_PARALLEL_RUNS is {value!r}. Write a whole number of 1 or more."
+        )
+    return int(value)
+
+
+def _queue_url(name: str, region: str) -> str:
+    url = _required(name)
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or len(parts.path.strip("/").split("/")) != 2:
+        raise SettingError(
+            f"{name} is {url!r}, no URL of a queue. Write "
+            f"https://sqs.{region}.amazonaws.com/<account>/<queue>; "
+            "`aws sqs get-queue-url --queue-name <queue>` prints it."
+        )
+    if url.endswith(".fifo"):
+        raise SettingError(f"{name} names a FIFO queue; SNS feeds a standard one. Correct it.")
+    host = _AWS_HOST.fullmatch(parts.hostname or "")
+    if host and host["region"] != region:
+        raise SettingError(
+            f"{name} is in {host['region']}, AWS_REGION says {region}. Correct one of them."
+        )
+    return url
+
+
+def _required(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise SettingError(
+            f"{name} is not set. Set it in the environment (in production the ConfigMap or "
+            "Secret); on a laptop `dpp-feedback up` writes it to .env."
+        )
+    return value

@@ -1,0 +1,103 @@
+"""When the main job runs: the sensor, and the decision it takes.
+
+The sensor only asks: how much waits, which runs there are. It never receives a message, whose
+body would end up in the run's config.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster import DagsterRunStatus as Status
+
+from dpp_feedback.errors import FeedbackError
+from dpp_feedback.ingest import process_feedback
+from dpp_feedback.resources import FeedbackQueue, max_parallel_runs
+
+if TYPE_CHECKING:
+    from dpp_feedback.queue import Depth
+
+_MESSAGES_PER_RUN = 10_000
+_BACK_OFF = timedelta(seconds=30)  # after one failed run; doubled with each further one
+_LONGEST_BACK_OFF = timedelta(minutes=15)
+# A run whose process is gone may stand as started for ever where run monitoring is off. Older
+# than this it counts no longer: a second drain does no harm, none at all does.
+_STALE = timedelta(minutes=30)
+_UNDER_WAY = [Status.NOT_STARTED, Status.QUEUED, Status.STARTING, Status.STARTED, Status.CANCELING]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the runs so far say.
+
+    Attributes:
+        under_way: runs queued or started.
+        failures: runs that failed in a row, up to now.
+        last_failure: when the last of these ended; None if there is none.
+    """
+
+    under_way: int
+    failures: int
+    last_failure: datetime | None
+
+
+def runs_to_launch(depth: Depth, past: Past, max_parallel: int, now: datetime) -> int | str:
+    """Decide how many runs to ask for, or say why none."""
+    if depth.waiting == 0:
+        if depth.in_flight:
+            return f"No message waits; {depth.in_flight} are in flight."
+        return "The queue is empty."
+    if past.under_way >= max_parallel:
+        return f"{depth.waiting} messages wait; {past.under_way} run(s) are draining already."
+    if past.last_failure:
+        wait = min(_BACK_OFF * 2 ** (past.failures - 1), _LONGEST_BACK_OFF)
+        if now < (again := past.last_failure + wait):
+            return (
+                f"{depth.waiting} messages wait; the last {past.failures} run(s) failed. "
+                f"Trying again at {again:%H:%M:%S} UTC; see the run for the reason."
+            )
+        return 1
+    wanted = -(-depth.waiting // _MESSAGES_PER_RUN)
+    return min(wanted, max_parallel - past.under_way)
+
+
+@dg.sensor(
+    job=process_feedback,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks SQS how much feedback waits, and runs process_feedback when some does.",
+)
+def feedback_queue_sensor(
+    context: dg.SensorEvaluationContext, queue: FeedbackQueue
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """Ask for runs without a run key: Dagster never launches a used key again, not even failed."""
+    try:
+        max_parallel = max_parallel_runs()
+        depth = queue.connect().depth()
+    except FeedbackError as error:
+        return dg.SkipReason(str(error))
+    now = datetime.now(UTC)
+    decision = runs_to_launch(depth, _past(context.instance, now), max_parallel, now)
+    if isinstance(decision, str):
+        return dg.SkipReason(decision)
+    return [dg.RunRequest() for _ in range(decision)]
+
+
+def _past(instance: dg.DagsterInstance, now: datetime) -> Past:
+    name = process_feedback.name
+    under_way = instance.get_runs_count(
+        dg.RunsFilter(job_name=name, statuses=_UNDER_WAY, created_after=now - _STALE)
+    )
+    ended = instance.get_run_records(
+        dg.RunsFilter(job_name=name, statuses=[Status.SUCCESS, Status.FAILURE]), limit=10
+    )
+    failures = 0
+    for record in ended:  # newest first
+        if record.dagster_run.status is not Status.FAILURE:
+            break
+        failures += 1
+    last = ended[0].end_time if failures else None
+    return Past(under_way, failures, datetime.fromtimestamp(last, UTC) if last else None)
