@@ -42,6 +42,7 @@ def explained(
     """
     from botocore.exceptions import (
         ClientError,
+        ConnectionError,  # noqa: A004 - botocore's own
         HTTPClientError,
         NoCredentialsError,
         PartialCredentialsError,
@@ -54,7 +55,7 @@ def explained(
             "No AWS credentials: give the pod's service account its role (IRSA), or start the "
             "local stack with `dpp-feedback up`."
         )
-    if isinstance(error, HTTPClientError):  # connection refused, timeout, reset, TLS
+    if isinstance(error, ConnectionError | HTTPClientError):  # refused, timeout, reset, TLS
         return AwsUnavailable(
             f"SQS does not answer ({type(error).__name__}): check AWS_REGION, AWS_ENDPOINT_URL and "
             "the network; on a laptop start the local stack with `dpp-feedback up`."

@@ -7,6 +7,7 @@ written to disk between ops. How each step works is in queue.py, feedback/ and s
 
 # No `from __future__ import annotations`: Dagster reads the annotations of ops at run time.
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -181,7 +182,7 @@ def acknowledge_messages(
     description="What SES says became of each mail: `public.ses_feedback_events`, one row for "
     "each notification and recipient. A materialization is one drain of the queue.",
 )
-def ses_feedback_events() -> Any:  # noqa: ANN401 - while Dagster composes, what an op stands for
+def ses_feedback_events() -> Any:
     """Drain the queue into the event table."""
     return acknowledge_messages(persist_events(parse_messages(receive_messages())))
 
@@ -263,7 +264,7 @@ def _metadata(
 
 def _table(name: str, counted: str, counts: Mapping[str, int]) -> dg.MetadataValue:
     return dg.MetadataValue.table(
-        [dg.TableRecord({name: key, counted: number}) for key, number in sorted(counts.items())],
+        [dg.TableRecord({name: str(key), counted: n}) for key, n in sorted(counts.items())],
         schema=dg.TableSchema([dg.TableColumn(name), dg.TableColumn(counted, "int")]),
     )
 
@@ -271,7 +272,11 @@ def _table(name: str, counted: str, counts: Mapping[str, int]) -> dg.MetadataVal
 @contextmanager
 def _told_plainly() -> Iterator[None]:
     """Let an error for a person end the op with its sentence, and retry only what may pass."""
+    sys.__dict__.pop("tracebacklimit", None)
     try:
         yield
     except FeedbackError as error:
+        # Dagster stores and shows a stack trace with every failure. This one says nothing that
+        # the sentence does not; Python's own setting leaves it out.
+        sys.tracebacklimit = 0
         raise dg.Failure(str(error), allow_retries=isinstance(error, PassingError)) from None

@@ -208,7 +208,9 @@ def _refusal(error: psycopg.Error) -> str:
 
 
 def _connection_failed(error: psycopg.OperationalError) -> FeedbackError:
-    said = str(error).strip().splitlines()[-1]
+    lines = str(error).strip().splitlines()
+    # libpq tells of each address it tried: 'connection to server at "host", port 5432 failed: ...'
+    said = next((line for line in reversed(lines) if " failed: " in line), lines[0]).strip(" -")
     refused = ("FATAL:  password", "FATAL:  role", "FATAL:  database", "no pg_hba.conf entry")
     if any(text in said for text in refused):
         return StoreError(f"The database refuses DATABASE_URL: {said}. Correct it.")

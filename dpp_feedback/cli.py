@@ -1,0 +1,249 @@
+"""The command `dpp-feedback`: options, exit codes, and what is printed.
+
+It holds no logic of its own: each command calls a module and prints what comes back. Heavier
+modules are imported by the commands that need them, so that `--help` and `explain` answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from dpp_feedback.errors import FeedbackError
+
+if TYPE_CHECKING:
+    from dpp_feedback.local.traffic import FormatChoice
+
+EXIT_CODES = {"events": 0, "ignored": 3, "rejected": 4}
+# With a seed, the time must not come from the clock: the seed alone repeats the messages.
+SEEDED_AT = datetime(2026, 2, 17, tzinfo=UTC)
+
+
+def share(written: str) -> float:
+    """Read `5%` or `0.05` as a number from 0 to 1."""
+    try:
+        number = float(written.removesuffix("%")) / (100 if written.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise click.BadParameter(f"{written!r} is no share. Write 5% or 0.05.")
+    return number
+
+
+class Commands(click.Group):
+    """Commands that end with an error's own sentence instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except FeedbackError as error:
+            raise click.ClickException(str(error)) from None
+
+
+folder_option = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".dpp"),
+    show_default=True,
+    help="Where the local stack keeps its data.",
+)
+postgres_port_option = click.option(
+    "--postgres-port", type=click.IntRange(1, 65535), help="Where Postgres listens."
+)
+aws_port_option = click.option(
+    "--aws-port", type=click.IntRange(1, 65535), help="Where AWS's stand-in listens."
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dpp-feedback")
+def main() -> None:
+    """Amazon SES feedback from SQS into Postgres, with Dagster."""
+    from dotenv import load_dotenv
+
+    load_dotenv(Path(".env"))  # as `dagster dev` does; what the environment says goes first
+
+
+@main.command()
+@folder_option
+@postgres_port_option
+@aws_port_option
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="UI.")
+@click.option("--count", type=click.IntRange(100), default=1000, show_default=True)
+@click.option("--once", is_flag=True, help="Exit after the table; 0 if nothing is missing.")
+def run(
+    folder: Path,
+    postgres_port: int | None,
+    aws_port: int | None,
+    port: int,
+    count: int,
+    once: bool,
+) -> None:
+    """Start everything on this machine, send traffic, and show what becomes of it."""
+    from dpp_feedback.local.run import Run
+
+    started = Run(folder, port=port, postgres_port=postgres_port, aws_port=aws_port)
+    sys.exit(0 if started(count=count, seed=_seed(), at=_now(), once=once) else 1)
+
+
+@main.command()
+@folder_option
+@postgres_port_option
+@aws_port_option
+def up(folder: Path, postgres_port: int | None, aws_port: int | None) -> None:
+    """Start the local stack: Postgres, and a stand-in for SQS, SNS and SES.
+
+    Again is harmless. The settings go to .env, where `dagster dev`, `dg dev` and this command
+    find them.
+    """
+    from dpp_feedback.local.stack import Stack
+    from dpp_feedback.migrate import migrate as apply
+
+    settings = Stack(folder).up(postgres_port, aws_port, env_file=Path(".env"))
+    _echo_migrated(apply(settings["DATABASE_URL"]))
+    click.echo(f"Postgres   {settings['DATABASE_URL']}")
+    click.echo(f"SQS queue  {settings['SQS_QUEUE_URL']}")
+    click.echo("Next: `dagster dev -w workspace.yaml`, and `dpp-feedback simulate` for traffic.")
+
+
+@main.command()
+@folder_option
+@click.option("--wipe", is_flag=True, help="Remove its data too.")
+def down(folder: Path, wipe: bool) -> None:
+    """Stop the local stack; its data stay."""
+    from dpp_feedback.local.stack import Stack
+
+    stopped = Stack(folder).down(wipe)
+    click.echo("\n".join(f"stopped {what}" for what in stopped) or "nothing was running")
+
+
+@main.command()
+@folder_option
+@click.option("--count", type=click.IntRange(1), default=1000, show_default=True)
+@click.option(
+    "--duplicates", type=share, default="5%", show_default=True, help="Share published twice."
+)
+@click.option("--poison", type=share, default="1%", show_default=True, help="Share broken.")
+@click.option(
+    "--kinds",
+    default="Bounce,Complaint,Delivery",
+    show_default=True,
+    help="SES's names, with commas between.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["notification", "event-publishing", "mixed"]),
+    default="mixed",
+    show_default=True,
+)
+@click.option("--raw", is_flag=True, help="As raw message delivery: without SNS's envelope.")
+@click.option("--seed", type=int, help="The same seed publishes the same messages again.")
+@click.option(
+    "--at",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%SZ"]),
+    help=f"When the mails were sent.  [default: now; with --seed {SEEDED_AT:%Y-%m-%dT%H:%M:%SZ}]",
+)
+def simulate(
+    folder: Path,
+    count: int,
+    duplicates: float,
+    poison: float,
+    kinds: str,
+    format_: FormatChoice,
+    raw: bool,
+    seed: int | None,
+    at: datetime | None,
+) -> None:
+    """Publish SES-shaped notifications to the topics of the local stack."""
+    from dpp_feedback.local.ledger import Ledger
+    from dpp_feedback.local.simulate import PublishFailed, publish
+    from dpp_feedback.local.stack import Stack
+    from dpp_feedback.local.traffic import traffic
+
+    at = at.replace(tzinfo=at.tzinfo or UTC) if at else _now() if seed is None else SEEDED_AT
+    seed = _seed() if seed is None else seed
+    stack = Stack(folder)
+    settings = stack.settings()
+    try:
+        notifications = traffic(
+            count,
+            seed=seed,
+            at=at,
+            duplicates=duplicates,
+            poison=poison,
+            kinds=[name.strip() for name in kinds.split(",") if name.strip()],
+            format=format_,
+        )
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+    ledger = Ledger(stack.folder)
+    with click.progressbar(length=count, label="publishing", file=sys.stderr) as bar:
+        try:
+            published = publish(notifications, settings, raw=raw, progress=bar.update)
+        except PublishFailed as error:
+            ledger.append(error.published)
+            raise
+    ledger.append(published)
+    told = {
+        "stored": "to be stored",
+        "duplicate": "duplicates",
+        "ignored": "control messages, to be ignored",
+        "rejected": "broken, to end in the dead-letter queue",
+    }
+    click.echo(f"published {len(published)} messages")
+    for expected, number in published.counts().items():
+        click.echo(f"{number:>10}  {told[expected]}")
+    click.echo(f"the same again: --seed {seed} --at {at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+
+
+@main.command()
+def migrate() -> None:
+    """Apply the migrations to the database of DATABASE_URL, each once."""
+    from dpp_feedback.migrate import migrate as apply
+    from dpp_feedback.resources import database_url
+
+    _echo_migrated(apply(database_url()) or ["nothing: all are applied"])
+
+
+@main.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def explain(file: BinaryIO, as_json: bool) -> None:
+    """Say what would become of a message body, and why; FILE may be - for standard input.
+
+    Exit code: 0 events, 3 ignored, 4 rejected. Where the body says no time at all, the time of
+    reading stands for the queue's.
+    """
+    from dpp_feedback.explain import explain as read
+
+    explained = read(file.read(), _now())
+    if as_json:
+        click.echo(json.dumps(explained.as_json(), indent=2))
+    else:
+        from rich.console import Console
+
+        from dpp_feedback.show import explanation
+
+        Console(highlight=False).print(explanation(explained))
+    sys.exit(EXIT_CODES[explained.outcome])
+
+
+def _echo_migrated(names: list[str]) -> None:
+    for name in names:
+        click.echo(f"migrated   {name}")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _seed() -> int:
+    return secrets.randbelow(1_000_000)

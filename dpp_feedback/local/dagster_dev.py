@@ -1,0 +1,111 @@
+"""Dagster's web server and daemon for `dpp-feedback run`: `dagster dev`, in a folder that stays.
+
+What Dagster loads is in workspace.yaml and dagster.yaml of the project.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import sys
+import time
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dpp_feedback
+from dpp_feedback.local import ports, process
+from dpp_feedback.local.errors import StackError
+from dpp_feedback.local.process import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_READY_SECONDS = 120.0
+_PROJECT = Path(dpp_feedback.__file__).parents[1]
+
+
+class DagsterDev:
+    """One `dagster dev`.
+
+    Args:
+        folder: its DAGSTER_HOME; made when missing. Runs and their logs stay in it.
+        port: of the web server, on 127.0.0.1.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder = folder
+        self._port = port
+        self._log = folder / "dagster-dev.log"
+        self._record = folder / "process.json"
+        self.url = f"http://{ports.LOOPBACK}:{port}"
+
+    def start(self, settings: Mapping[str, str]) -> None:
+        """Start it, and wait until the web server answers.
+
+        One that an earlier, killed command left behind is stopped first.
+
+        Args:
+            settings: the product's, for the environment of the runs.
+
+        Raises:
+            StackError: this is no clone of the project, the port is taken, or it does not start.
+        """
+        if not (_PROJECT / "workspace.yaml").exists():
+            raise StackError(f"{_PROJECT} is no clone of the project: clone it, and try there.")
+        self.stop()
+        ports.require_free(self._port, "--port")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_PROJECT / "dagster.yaml", self._folder)
+        # fmt: off
+        command = [
+            sys.executable, "-m", "dagster", "dev", "--workspace", "workspace.yaml",
+            "--host", ports.LOOPBACK, "--port", str(self._port),
+        ]
+        # fmt: on
+        record = process.start_detached(
+            command,
+            folder=_PROJECT,
+            log=self._log,
+            env={**os.environ, **settings, "DAGSTER_HOME": str(self._folder)},
+        )
+        record.write(self._record)
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self._answers():
+            self.require_running()
+            if time.monotonic() > deadline:
+                raise StackError(f"Dagster does not answer at {self.url}: see {self._log}.")
+            time.sleep(0.2)
+
+    def require_running(self) -> None:
+        """Return if it lives.
+
+        Raises:
+            StackError: it has ended.
+        """
+        record = Record.read(self._record)
+        if record is None or record.process() is None:
+            raise StackError(f"Dagster has ended: see the end of {self._log}.")
+
+    def stop(self) -> None:
+        """Stop it with all it started: web server, daemon, code server, runs."""
+        record = Record.read(self._record)
+        parent = record.process() if record else None
+        if record and parent:
+            started = [Record.of(child) for child in parent.children(recursive=True)]
+            process.stop(record, politely=signal.SIGINT)
+            for child in started:  # what did not end with its parent
+                process.stop(child, seconds=5)
+        self._record.unlink(missing_ok=True)
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(ports.LOOPBACK, self._port, timeout=5)
+        try:
+            connection.request("GET", "/server_info")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

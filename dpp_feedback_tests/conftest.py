@@ -1,0 +1,89 @@
+"""The real parts that tests talk to: one PostgreSQL and one AWS stand-in for the whole session.
+
+Each test gets a database and queues of its own. No test data here, and no helpers that only one
+test file needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import boto3
+import psycopg
+import pytest
+
+from dpp_feedback.local import ports, wiring
+from dpp_feedback.local.stack import Stack
+from dpp_feedback.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from mypy_boto3_sqs import SQSClient
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    stack.up(postgres_port=ports.free_port(), aws_port=ports.free_port())
+    yield stack
+    stack.down()
+
+
+@pytest.fixture
+def database_url(stack: Stack) -> Iterator[str]:
+    """The URL of an empty database of the test's own, as superuser."""
+    name = f"test_{uuid4().hex}"
+    with closing(psycopg.connect(stack.postgres.url("postgres"), autocommit=True)) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        yield stack.postgres.url(name)
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection to a migrated database of the test's own; `database_url` is its URL."""
+    migrate(database_url)
+    with closing(psycopg.connect(database_url, autocommit=True)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def environment(stack: Stack, database_url: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The product's settings, in the environment: a database and wired queues of the test's own.
+
+    A message that is received and not acknowledged is back after 2 seconds.
+    """
+    settings = stack.settings()
+    own = uuid4().hex
+    names = wiring.Names(
+        bounce_topic=f"bounce-{own}",
+        complaint_topic=f"complaint-{own}",
+        delivery_topic=f"delivery-{own}",
+        queue=f"queue-{own}",
+        dead_letter_queue=f"dlq-{own}",
+        sender_domain=f"{own}.example",
+        visibility_seconds=2,
+    )
+    settings |= wiring.wire(settings["AWS_ENDPOINT_URL"], settings["AWS_REGION"], names)
+    settings["DATABASE_URL"] = database_url
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return settings
+
+
+@pytest.fixture
+def sqs(environment: dict[str, str]) -> SQSClient:
+    """boto3 as anybody uses it: it finds everything in the environment."""
+    return boto3.client("sqs", region_name=environment["AWS_REGION"])
+
+
+@pytest.fixture(autouse=True)
+def _whole_tracebacks() -> Iterator[None]:
+    """Undo what a plain failure sets, so that a later test shows its traceback."""
+    yield
+    sys.__dict__.pop("tracebacklimit", None)

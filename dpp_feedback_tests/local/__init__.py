@@ -1,0 +1,1 @@
+"""Tests of the local stack: its traffic, and the account of what became of it."""

@@ -1,0 +1,140 @@
+"""SQS through boto3 and a real HTTP endpoint: receive, acknowledge, hand back, and what fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dpp_feedback.aws_errors import AwsRefused, AwsUnavailable
+from dpp_feedback.queue import Depth, Queue
+from dpp_feedback.resources import FeedbackQueue
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+
+@pytest.fixture
+def queue(environment: dict[str, str]) -> Queue:
+    assert environment
+    return FeedbackQueue().connect()
+
+
+def _send(sqs: SQSClient, environment: dict[str, str], number: int) -> set[str]:
+    bodies = {f"body {i}" for i in range(number)}
+    waiting = sorted(bodies)
+    for start in range(0, number, 10):
+        sqs.send_message_batch(
+            QueueUrl=environment["SQS_QUEUE_URL"],
+            Entries=[
+                {"Id": str(i), "MessageBody": body}
+                for i, body in enumerate(waiting[start : start + 10])
+            ],
+        )
+    return bodies
+
+
+def _until_waiting(queue: Queue, number: int) -> None:
+    """Wait until so many messages are visible again; the environment's timeout is 2 seconds."""
+    end = monotonic() + 30
+    while queue.depth().waiting != number:
+        assert monotonic() < end, queue.depth()
+        sleep(0.1)
+
+
+def test_everything_that_waits_is_received_once(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient
+) -> None:
+    bodies = _send(sqs, environment, 137)
+    assert queue.depth() == Depth(waiting=137, in_flight=0, delayed=0)
+    messages = queue.receive(1000, 30)
+    assert {message.body for message in messages} == bodies
+    assert len(messages) == 137
+    first = messages[0]
+    assert first.receive_count == 1
+    assert abs(first.sent_at - datetime.now(UTC)) < timedelta(minutes=5)
+    assert first.body not in repr(first)
+    assert first.receipt_handle not in repr(first)
+
+
+def test_no_more_is_received_than_asked_for(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient
+) -> None:
+    _send(sqs, environment, 60)
+    assert len(queue.receive(25, 30)) == 25
+    assert queue.depth().waiting == 35
+
+
+def test_receiving_ends_in_time(queue: Queue, environment: dict[str, str], sqs: SQSClient) -> None:
+    _send(sqs, environment, 20)
+    assert queue.receive(1000, max_seconds=0) == []
+    assert queue.depth().waiting == 20
+
+
+def test_an_empty_queue_gives_nothing(queue: Queue) -> None:
+    assert queue.receive(10, 30) == []
+
+
+def test_what_is_acknowledged_never_comes_back(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient
+) -> None:
+    _send(sqs, environment, 33)
+    messages = queue.receive(1000, 30)
+    assert queue.acknowledge(messages[:30]) == {}
+    _until_waiting(queue, 3)
+
+
+def test_what_is_handed_back_is_received_again_at_once(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient
+) -> None:
+    _send(sqs, environment, 12)
+    messages = queue.receive(1000, 30)
+    assert queue.release(messages) == {}
+    again = queue.receive(1000, 30)
+    assert {message.id for message in again} == {message.id for message in messages}
+    assert {message.receive_count for message in again} == {2}
+
+
+def test_a_message_that_cannot_be_acknowledged_is_named_and_keeps_no_other_back(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient
+) -> None:
+    _send(sqs, environment, 20)
+    messages = queue.receive(1000, 30)
+    messages[5] = replace(messages[5], receipt_handle="stale")
+    assert list(queue.acknowledge(messages)) == [messages[5].id]
+    _until_waiting(queue, 1)
+
+
+def test_a_lost_endpoint_fails_each_message_and_raises_nothing(
+    queue: Queue,
+    environment: dict[str, str],
+    sqs: SQSClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _send(sqs, environment, 11)
+    messages = queue.receive(1000, 30)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    failed = FeedbackQueue().connect().acknowledge(messages)
+    assert failed.keys() == {message.id for message in messages}
+    (why,) = set(failed.values())
+    assert why.startswith("SQS does not answer (EndpointConnectionError): check AWS_REGION")
+
+
+def test_a_lost_endpoint_is_a_fault_that_may_pass(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert environment
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(AwsUnavailable):
+        FeedbackQueue().connect().receive(10, 30)
+
+
+def test_a_queue_that_does_not_exist_is_named(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQS_QUEUE_URL", environment["SQS_QUEUE_URL"] + "-missing")
+    with pytest.raises(AwsRefused, match="SQS_QUEUE_URL names a queue that does not exist"):
+        FeedbackQueue().connect().receive(10, 30)

@@ -1,0 +1,107 @@
+"""Each setting, missing and malformed: one sentence that names it and the next step."""
+
+from __future__ import annotations
+
+import pytest
+
+from dpp_feedback.resources import (
+    FeedbackQueue,
+    FeedbackStore,
+    SettingError,
+    aws_region,
+    database_url,
+    max_parallel_runs,
+)
+from dpp_feedback.store import StoreError, StoreUnavailable
+
+QUEUE = "https://sqs.ap-northeast-2.amazonaws.com/123456789012/decisionproof-ses-feedback-queue"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "DATABASE_URL is not set."),
+        ("mysql://user@host/db", "DATABASE_URL does not begin with postgresql://."),
+        ("postgresql+psycopg2://user@host/db", "DATABASE_URL does not begin with postgresql://."),
+        ("postgresql://user:secret%@host/db", "DATABASE_URL cannot be read."),
+        ("postgresql://user:secret@host/db?no_such_option=1", "DATABASE_URL cannot be read."),
+    ],
+)
+def test_a_bad_database_url_is_named_and_its_password_is_not(
+    monkeypatch: pytest.MonkeyPatch, url: str, said: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SettingError) as caught:
+        database_url()
+    assert str(caught.value).startswith(said)
+    assert "secret" not in str(caught.value)
+
+
+def test_both_schemes_of_postgres_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("postgres://user:secret@host/db", "postgresql://user:p%40ss@host:6543/db"):
+        monkeypatch.setenv("DATABASE_URL", url)
+        assert database_url() == url
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "SQS_QUEUE_URL is not set."),
+        ("decisionproof-ses-feedback-queue", "SQS_QUEUE_URL is 'decisionproof"),
+        ("arn:aws:sqs:ap-northeast-2:123456789012:queue", "SQS_QUEUE_URL is 'arn:"),
+        ("https://sqs.ap-northeast-2.amazonaws.com/queue", "SQS_QUEUE_URL is 'https:"),
+        (f"{QUEUE}.fifo", "SQS_QUEUE_URL names a FIFO queue"),
+        (
+            QUEUE.replace("ap-northeast-2", "eu-west-1"),
+            "SQS_QUEUE_URL is in eu-west-1, AWS_REGION says ap-northeast-2.",
+        ),
+    ],
+)
+def test_a_bad_queue_url_is_named(monkeypatch: pytest.MonkeyPatch, url: str, said: str) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.setenv("SQS_QUEUE_URL", url)
+    with pytest.raises(SettingError) as caught:
+        FeedbackQueue().connect()
+    assert str(caught.value).startswith(said)
+
+
+def test_the_other_queue_is_named_by_its_own_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SQS_DLQ_URL", raising=False)
+    with pytest.raises(SettingError, match=r"^SQS_DLQ_URL is not set\."):
+        FeedbackQueue(setting="SQS_DLQ_URL").connect()
+
+
+def test_the_region_is_seoul_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    assert aws_region() == "ap-northeast-2"
+    monkeypatch.setenv("AWS_REGION", "us-gov-west-1")
+    assert aws_region() == "us-gov-west-1"
+    monkeypatch.setenv("AWS_REGION", "us-east")
+    with pytest.raises(SettingError, match="AWS_REGION is 'us-east'"):
+        aws_region()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "٢x"])
+def test_the_number_of_parallel_runs_is_a_whole_number(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.delenv("SES_FEEDBACK_MAX_PARALLEL_RUNS", raising=False)
+    assert max_parallel_runs() == 1
+    monkeypatch.setenv("SES_FEEDBACK_MAX_PARALLEL_RUNS", value)
+    with pytest.raises(SettingError, match="SES_FEEDBACK_MAX_PARALLEL_RUNS is"):
+        max_parallel_runs()
+
+
+def test_a_server_that_does_not_answer_is_told_from_a_refused_database(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@127.0.0.1:1/db")
+    with pytest.raises(StoreUnavailable, match=r"Connection refused\. Check DATABASE_URL"):
+        FeedbackStore().connect()
+    monkeypatch.setenv("DATABASE_URL", f"{database_url}_missing")
+    with pytest.raises(StoreError, match=r"does not exist\. Correct it\."):
+        FeedbackStore().connect()
+    monkeypatch.setenv("DATABASE_URL", database_url.replace("postgres@", "nobody:secret@"))
+    with pytest.raises(StoreError, match=r'role "nobody" does not exist') as caught:
+        FeedbackStore().connect()
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,213 @@
+"""Events into a real Postgres: once each, batch by batch, whatever a row holds."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dpp_feedback.feedback.events import FeedbackEvent
+from dpp_feedback.store import Store, StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Database = psycopg.Connection[tuple[Any, ...]]
+
+START = datetime(2026, 2, 17, 8, 30, tzinfo=UTC)
+
+
+def _event(number: int, **changes: Any) -> FeedbackEvent:
+    event = FeedbackEvent(
+        notification_type="Bounce",
+        ses_message_id=f"0100019c{number:08x}-mail",
+        feedback_id=f"0100019c{number:08x}-feedback",
+        source="news@example.com",
+        primary_recipient=f"person{number}@example.org",
+        bounce_type="Permanent",
+        bounce_sub_type="General",
+        type_data={
+            "bounce_type": "Permanent",
+            "diagnostic_code": "smtp; 550 \u2028 'user' \\u unknown",
+        },
+        configuration_set=None,
+        event_at=START + timedelta(milliseconds=number),
+        sns_message_id=None,
+        dedupe_key=f"0100019c{number:08x}-feedback:Bounce:{number:016x}",
+    )
+    return replace(event, **changes)
+
+
+def _count(database: Database) -> int:
+    row = database.execute("SELECT count(*) FROM public.ses_feedback_events").fetchone()
+    assert row
+    return int(row[0])
+
+
+def test_an_event_is_stored_as_it_is(database: Database, database_url: str) -> None:
+    event = _event(1)
+    with Store.connect(database_url) as store:
+        assert store.insert([event]).new == {event.dedupe_key}
+    cursor = database.execute("SELECT * FROM public.ses_feedback_events")
+    row = cursor.fetchone()
+    assert row
+    assert cursor.description
+    stored = dict(zip([column.name for column in cursor.description], row, strict=True))
+    assert stored.pop("id").version == 7
+    assert abs(stored.pop("received_at") - datetime.now(UTC)) < timedelta(minutes=5)
+    assert FeedbackEvent(**stored) == event
+
+
+def test_the_seed_query_shows_the_bounce_type_as_json(
+    database: Database, database_url: str
+) -> None:
+    with Store.connect(database_url) as store:
+        store.insert([_event(1)])
+    row = database.execute(
+        "SELECT id, notification_type, source, primary_recipient, "
+        "type_data->'bounce_type' AS bounce_type "
+        "FROM public.ses_feedback_events ORDER BY received_at DESC"
+    ).fetchone()
+    assert row
+    assert row[1:] == ("Bounce", "news@example.com", "person1@example.org", "Permanent")
+
+
+def test_an_event_counts_once_however_often_it_comes(database: Database, database_url: str) -> None:
+    events = [_event(number) for number in range(2500)]
+    with Store.connect(database_url) as store:
+        assert len(store.insert([*events, *events[:100]]).new) == 2500
+        again = store.insert(events)
+    assert again.new == set()
+    assert again.refused == {}
+    assert _count(database) == 2500
+
+
+def test_two_drains_of_the_same_events_store_each_once_and_do_not_deadlock(
+    database: Database, database_url: str
+) -> None:
+    events = [_event(number) for number in range(5000)]
+
+    def drain(order: int) -> set[str]:
+        with Store.connect(database_url) as store:
+            return store.insert(events[::order]).new
+
+    with ThreadPoolExecutor() as pool:
+        one, other = pool.map(drain, [1, -1])
+    assert len(one) + len(other) == 5000
+    assert one.isdisjoint(other)
+    assert _count(database) == 5000
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"type_data": ["no object"]}, "CheckViolation"),
+        ({"source": "a\x00b"}, "CharacterNotInRepertoire (22021)"),
+        ({"dedupe_key": token_hex(8000)}, "ProgramLimitExceeded (54000)"),
+        ({"notification_type": None}, "NotNullViolation (23502, notification_type)"),
+    ],
+)
+def test_a_row_that_postgres_refuses_stays_alone(
+    database: Database, database_url: str, changes: dict[str, Any], why: str
+) -> None:
+    events = [_event(number) for number in range(1500)]
+    events[777] = replace(events[777], **changes)
+    with Store.connect(database_url) as store:
+        inserted = store.insert(events)
+    assert list(inserted.refused) == [events[777].dedupe_key]
+    assert inserted.refused[events[777].dedupe_key].startswith(why)
+    assert "person777" not in inserted.refused[events[777].dedupe_key]
+    assert len(inserted.new) == _count(database) == 1499
+
+
+def test_a_trigger_that_refuses_a_row_refuses_only_that_row(
+    database: Database, database_url: str
+) -> None:
+    database.execute("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN
+             IF NEW.ses_message_id LIKE '%00000003-mail' THEN RAISE 'no'; END IF;
+             RETURN NEW;
+           END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON public.ses_feedback_events
+        FOR EACH ROW EXECUTE FUNCTION refuse()
+    """)
+    with Store.connect(database_url) as store:
+        inserted = store.insert([_event(number) for number in range(10)])
+    assert list(inserted.refused.values()) == ["RaiseException (P0001)"]
+    assert len(inserted.new) == 9
+
+
+def test_the_check_leaves_nothing_behind(database: Database, database_url: str) -> None:
+    with Store.connect(database_url) as store:
+        store.check()
+        assert _count(database) == 0
+        assert store.insert([_event(1)]).new
+
+
+def test_the_check_names_a_missing_table(database_url: str) -> None:
+    with (
+        Store.connect(database_url) as store,
+        pytest.raises(StoreError, match="dpp-feedback migrate"),
+    ):
+        store.check()
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "said"),
+    [
+        ("DROP COLUMN sns_message_id", StoreError, "is not of this version"),
+        ("RENAME TO elsewhere", StoreError, "is missing in the database"),
+        (
+            "ALTER COLUMN source TYPE varchar(3)",
+            StoreError,
+            "does not take events: StringDataRight",
+        ),
+    ],
+)
+def test_the_check_says_what_is_wrong_with_the_table(
+    database: Database, database_url: str, damage: str, error: type[Exception], said: str
+) -> None:
+    database.execute(f"ALTER TABLE public.ses_feedback_events {damage}")
+    with Store.connect(database_url) as store, pytest.raises(error, match=said):
+        store.check()
+
+
+def test_a_read_only_database_is_a_fault_that_may_pass(
+    database: Database, database_url: str
+) -> None:
+    database.execute(
+        f"ALTER DATABASE {database.info.dbname} SET default_transaction_read_only = on"
+    )
+    with Store.connect(database_url) as store, pytest.raises(StoreUnavailable, match="read-only"):
+        store.check()
+
+
+def test_a_login_without_rights_is_named(database: Database, database_url: str) -> None:
+    role = f"reader_{database.info.dbname}"
+    database.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        with (
+            Store.connect(database_url.replace("postgres@", f"{role}@")) as store,
+            pytest.raises(StoreError, match="may not insert"),
+        ):
+            store.check()
+    finally:
+        database.execute(f"DROP ROLE {role}")
+
+
+def test_a_connection_that_is_lost_is_a_fault_that_may_pass(
+    database: Database, database_url: str
+) -> None:
+    with Store.connect(database_url) as store:
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'dpp_feedback' AND datname = current_database()"
+        )
+        with pytest.raises(StoreUnavailable, match="It is tried again"):
+            store.insert([_event(1)])
+    assert _count(database) == 0
