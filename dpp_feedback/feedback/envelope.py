@@ -6,19 +6,26 @@ Finds the SES payloads and says what carried them. What a payload means is parse
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import from_json
 
 from dpp_feedback.feedback.events import Ignored, IgnoredReason, Rejected, RejectedReason
 from dpp_feedback.feedback.values import Refused, text, wrong_type
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 MAX_BODY = 1024 * 1024  # bytes; SQS carries no more in one message
 _MAX_LAYERS = 10  # SNS in SQS in Lambda, each encoded twice, is 6
+_MAX_RECORDS = 10_000  # SES's own fill a body with 3,000
 _BLANK = "\ufeff \t\r\n"
 _VALIDATED = "Successfully validated SNS topic"
-_ACCOUNT_EVENTS = ("Advisor Recommendation", "Sending Status")
+# How the names of SES's other events begin, by EventBridge's page "Amazon Simple Email Service
+# events"; the last is CloudTrail's ("AWS API Call via CloudTrail").
+_ACCOUNT_EVENTS = ("Advisor Recommendation", "Sending Status", "AWS ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +36,16 @@ class Record:
         payload: the object that holds `notificationType` or `eventType`.
         envelopes: what carried it, outermost first; empty for raw delivery.
         sns_message_id: `MessageId` of the SNS envelope.
-        topic_arn: `TopicArn` of the SNS envelope.
-        sent: the innermost envelope's time, as it stands there.
+        sent: the time of the innermost envelope that has one, as it stands there.
     """
 
     payload: dict[str, Any]
     envelopes: tuple[str, ...] = ()
     sns_message_id: str | None = None
-    topic_arn: str | None = None
     sent: object = None
+
+
+_Found: TypeAlias = "Iterator[Record | Ignored | Rejected]"
 
 
 def open_body(body: str | bytes) -> list[Record | Ignored | Rejected]:
@@ -47,124 +55,140 @@ def open_body(body: str | bytes) -> list[Record | Ignored | Rejected]:
     Duplicate keys of an object: the last one counts, as in PostgreSQL's jsonb.
     """
     try:
-        return _open(_decode(body), Record({}), _MAX_LAYERS)
+        found = list(islice(_open(_decode(body), Record({}), _MAX_LAYERS), _MAX_RECORDS + 1))
     except Refused as refused:
         return [Rejected(refused.reason, refused.detail)]
+    if len(found) > _MAX_RECORDS:
+        detail = f"more than {_MAX_RECORDS} records in one body"
+        return [Rejected(RejectedReason.TOO_LARGE, detail)]
+    return found
 
 
 def _decode(body: str | bytes) -> str:
-    if len(body) > MAX_BODY:
-        raise Refused(
-            RejectedReason.TOO_LARGE,
-            f"the body has {len(body)} bytes; SQS carries at most {MAX_BODY}",
-        )
     try:
-        if isinstance(body, bytes):
-            return body.decode()
-        body.encode()  # half a surrogate pair in Python text, which no queue delivers
+        # Python text may hold half a surrogate pair, which no queue delivers.
+        encoded = body.encode() if isinstance(body, str) else body
+        decoded = body if isinstance(body, str) else body.decode()
     except UnicodeError:
         raise Refused(RejectedReason.NOT_TEXT, "the body is not UTF-8 text") from None
-    return body
+    if len(encoded) > MAX_BODY:
+        detail = f"the body has {len(encoded)} bytes; SQS carries at most {MAX_BODY}"
+        raise Refused(RejectedReason.TOO_LARGE, detail)
+    return decoded
 
 
-def _open(value: object, seen: Record, layers: int) -> list[Record | Ignored | Rejected]:
+def _open(value: object, seen: Record, layers: int) -> _Found:
     """Take off one layer and go on inside; `seen` is what the outer layers said."""
     if layers == 0:
         raise Refused(RejectedReason.NOT_SES, f"more than {_MAX_LAYERS} envelopes in one another")
     if isinstance(value, str):
-        return _open_text(value, seen, layers)
-    if isinstance(value, list):
-        return _open_each(value, seen, layers)
-    if not isinstance(value, dict):
+        yield from _open_text(value, seen, layers)
+    elif isinstance(value, list):
+        yield from _open_each(value, seen, layers)
+    elif not isinstance(value, dict):
         raise wrong_type("the body", value, "an object")
-    if "Type" in value or ("Message" in value and "TopicArn" in value):
-        return _open_sns(value, seen, layers)
-    if "detail-type" in value:
-        return _open_eventbridge(value, seen, layers)
-    if "Records" in value:
-        inside = value["Records"]
-        if not isinstance(inside, list):
-            raise wrong_type("Records", inside, "a list")
-        return _open_each([_lambda_record(item) for item in inside], _in(seen, "Lambda"), layers)
-    return [replace(seen, payload=value)]
+    elif "notificationType" in value or "eventType" in value:
+        yield _record(value, seen)
+    elif "Type" in value or "Message" in value:
+        yield from _open_sns(value, seen, layers)
+    elif "detail-type" in value:
+        yield from _open_eventbridge(value, seen, layers)
+    else:
+        yield from _open_lambda(value, seen, layers)
 
 
-def _open_text(body: str, seen: Record, layers: int) -> list[Record | Ignored | Rejected]:
+def _open_text(body: str, seen: Record, layers: int) -> _Found:
     stripped = body.strip(_BLANK)
     if not stripped:
         raise Refused(RejectedReason.EMPTY, "the body is empty")
     if stripped.startswith(_VALIDATED):
         detail = "SES validated the SNS topic when event publishing was set up"
-        return [Ignored(IgnoredReason.TOPIC_VALIDATED, detail)]
+        yield Ignored(IgnoredReason.TOPIC_VALIDATED, detail)
+        return
     try:
         value = _load(stripped)
     except ValueError as error:
-        lines = stripped.splitlines()
+        lines = stripped.split("\n")  # not splitlines(): JSON text may hold U+2028 as it is
         if len(lines) == 1 or not _is_object(lines[0]):
             raise Refused(RejectedReason.NOT_JSON, f"not JSON: {error}") from None
-        return _open_each(list(lines), _in(seen, "Firehose"), layers)
-    return _open(value, seen, layers - 1)
+        yield from _open_each(lines, _in(seen, "Firehose"), layers)
+    else:
+        yield from _open(value, seen, layers - 1)
 
 
-def _open_each(items: list[Any], seen: Record, layers: int) -> list[Record | Ignored | Rejected]:
-    found: list[Record | Ignored | Rejected] = []
+def _open_each(items: Sequence[object], seen: Record, layers: int) -> _Found:
+    empty = True
     for item in items:
         if isinstance(item, str) and not item.strip(_BLANK):
             continue
+        empty = False
         try:
-            found += _open(item, seen, layers - 1)
+            yield from _open(item, seen, layers - 1)
         except Refused as refused:
-            found.append(Rejected(refused.reason, refused.detail))
-    if not found:
+            yield Rejected(refused.reason, refused.detail)
+    if empty:
         raise Refused(RejectedReason.EMPTY, "the body holds no record")
-    return found
 
 
-def _open_sns(
-    envelope: dict[str, Any], seen: Record, layers: int
-) -> list[Record | Ignored | Rejected]:
+def _open_sns(envelope: dict[str, Any], seen: Record, layers: int) -> _Found:
     kind = envelope.get("Type", "Notification")
     if kind == "SubscriptionConfirmation":
         detail = "SNS asks to confirm a subscription; a queue's needs no confirmation"
-        return [Ignored(IgnoredReason.SUBSCRIPTION_CONFIRMATION, detail)]
+        yield Ignored(IgnoredReason.SUBSCRIPTION_CONFIRMATION, detail)
+        return
     if kind == "UnsubscribeConfirmation":
         detail = "SNS says that a subscription was removed"
-        return [Ignored(IgnoredReason.UNSUBSCRIBE_CONFIRMATION, detail)]
+        yield Ignored(IgnoredReason.UNSUBSCRIBE_CONFIRMATION, detail)
+        return
     if kind != "Notification" or "Message" not in envelope:
         raise Refused(RejectedReason.NOT_SES, "the body looks like SNS, but is no notification")
-    inner = replace(
-        _in(seen, "SNS notification"),
-        sns_message_id=text(envelope, "MessageId", "SNS envelope"),
-        topic_arn=text(envelope, "TopicArn", "SNS envelope"),
-        sent=envelope.get("Timestamp"),
+    inner = Record(
+        {},
+        (*seen.envelopes, "SNS notification"),
+        text(envelope, "MessageId", "SNS envelope") or seen.sns_message_id,
+        envelope.get("Timestamp") or seen.sent,
     )
-    return _open(envelope["Message"], inner, layers - 1)
+    yield from _open(envelope["Message"], inner, layers - 1)
 
 
-def _open_eventbridge(
-    envelope: dict[str, Any], seen: Record, layers: int
-) -> list[Record | Ignored | Rejected]:
-    name = str(envelope["detail-type"])
+def _open_eventbridge(envelope: dict[str, Any], seen: Record, layers: int) -> _Found:
+    name = text(envelope, "detail-type", "EventBridge") or ""
     if envelope.get("source") == "aws.ses" and name.startswith(_ACCOUNT_EVENTS):
         detail = "an EventBridge event about the account or an identity, not about a mail"
-        return [Ignored(IgnoredReason.ACCOUNT_EVENT, detail)]
-    inner = replace(_in(seen, "EventBridge"), sent=envelope.get("time"))
-    return _open(envelope.get("detail"), inner, layers - 1)
+        yield Ignored(IgnoredReason.ACCOUNT_EVENT, detail)
+        return
+    inner = Record(
+        {},
+        (*seen.envelopes, "EventBridge"),
+        seen.sns_message_id,
+        envelope.get("time") or seen.sent,
+    )
+    yield from _open(envelope.get("detail"), inner, layers - 1)
 
 
-def _lambda_record(record: object) -> object:
+def _open_lambda(value: dict[str, Any], seen: Record, layers: int) -> _Found:
     """What Lambda passes on: `Sns` from a topic, `body` from a queue, `ses` for received mail."""
-    if isinstance(record, dict):
-        for key in ("Sns", "body"):
-            if key in record:
-                return record[key]
-        if isinstance(received := record.get("ses"), dict):
-            return {"notificationType": "Received", **received}
-    return record
+    if "Records" in value:
+        records = value["Records"]
+        if not isinstance(records, list):
+            raise wrong_type("Records", records, "a list")
+        yield from _open_each(records, _in(seen, "Lambda"), layers)
+    elif "Sns" in value:
+        yield from _open(value["Sns"], seen, layers - 1)
+    elif "body" in value:
+        yield from _open(value["body"], seen, layers - 1)
+    elif "ses" in value:
+        yield _record({"notificationType": "Received"}, seen)
+    else:
+        yield _record(value, seen)
 
 
 def _in(seen: Record, envelope: str) -> Record:
-    return replace(seen, envelopes=(*seen.envelopes, envelope))
+    return Record({}, (*seen.envelopes, envelope), seen.sns_message_id, seen.sent)
+
+
+def _record(payload: dict[str, Any], seen: Record) -> Record:
+    return Record(payload, seen.envelopes, seen.sns_message_id, seen.sent)
 
 
 def _is_object(line: str) -> bool:

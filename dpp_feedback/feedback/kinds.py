@@ -32,6 +32,7 @@ class Kind:
         once: SES says it at most once for a mail and recipient, so its time is not needed to
             tell two of them apart.
         timed: the details carry a `timestamp` of their own.
+        known: it is one of `KINDS`; another's name comes from the body, which no report quotes.
     """
 
     details: str
@@ -39,6 +40,12 @@ class Kind:
     recipients_key: str | None = None
     once: bool = False
     timed: bool = True
+    known: bool = True
+
+    @property
+    def where(self) -> str:
+        """How a report names the kind's own object."""
+        return self.details if self.known else "the kind's own object"
 
 
 KINDS = {
@@ -58,4 +65,4 @@ KINDS = {
 def unknown_kind(name: str) -> Kind:
     """Guess where a kind that AWS adds tomorrow keeps its details: "New Thing" in `newThing`."""
     joined = name.replace(" ", "")
-    return Kind(joined[:1].lower() + joined[1:], Recipients.UNSAID)
+    return Kind(joined[:1].lower() + joined[1:], Recipients.UNSAID, known=False)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_TYPE_DATA = 64 * 1024  # bytes of JSON in one row; SES's own have below 4 KiB
-MAX_RECIPIENTS = 1000  # SES sends a mail to at most 50
+MAX_ROWS = 1024 * 1024  # bytes of JSON in the rows of one record, which each repeat what is shared
+MAX_RECIPIENTS = 100  # SES sends a mail to at most 50
+MAX_EVENTS = 10_000  # of one body; the store writes them in one statement
 
 _NOT_FEEDBACK = {
     "Received": (IgnoredReason.RECEIVED_MAIL, "about a mail that SES received, not one it sent"),
@@ -54,11 +56,9 @@ def parse(body: str | bytes, sent_at: datetime) -> Outcome:
     if sent_at.tzinfo is None:
         raise ValueError("sent_at has no time zone")
     try:
-        records = open_body(body)
-        outcomes = [read_record(r, sent_at) if isinstance(r, Record) else r for r in records]
+        return _together(open_body(body), sent_at)
     except Exception as error:  # a fault of ours in one body must not stop the others
         return Rejected(RejectedReason.PARSER_ERROR, f"the parser failed: {type(error).__name__}")
-    return outcomes[0] if len(outcomes) == 1 else _together(outcomes)
 
 
 def read_record(record: Record, sent_at: datetime) -> Outcome:
@@ -69,14 +69,26 @@ def read_record(record: Record, sent_at: datetime) -> Outcome:
         return Rejected(refused.reason, refused.detail)
 
 
-def _together(outcomes: list[Outcome]) -> Outcome:
-    """Sum up a body of several records: one that is rejected keeps the message in the queue."""
-    events = tuple(event for o in outcomes if isinstance(o, tuple) for event in o)
-    for number, outcome in enumerate(outcomes, 1):
-        if isinstance(outcome, Rejected):
-            detail = f"record {number} of {len(outcomes)}: {outcome.detail}"
-            return Rejected(outcome.reason, detail, events)
-    return events or next(o for o in outcomes if isinstance(o, Ignored))
+def _together(records: list[Record | Ignored | Rejected], sent_at: datetime) -> Outcome:
+    """Sum up the records of a body: one that is rejected keeps the message in the queue."""
+    events: list[FeedbackEvent] = []
+    ignored: Ignored | None = None
+    rejected: Rejected | None = None
+    for number, record in enumerate(records, 1):
+        outcome = read_record(record, sent_at) if isinstance(record, Record) else record
+        if isinstance(outcome, tuple):
+            events += outcome
+        elif isinstance(outcome, Ignored):
+            ignored = outcome
+        elif rejected is None:
+            where = f"record {number} of {len(records)}: " if len(records) > 1 else ""
+            rejected = Rejected(outcome.reason, where + outcome.detail)
+        if len(events) > MAX_EVENTS:
+            detail = f"more than {MAX_EVENTS} recipients in one body"
+            return Rejected(RejectedReason.TOO_LARGE, detail)
+    if rejected:
+        return Rejected(rejected.reason, rejected.detail, tuple(events))
+    return ignored if ignored and not events else tuple(events)
 
 
 def _read(record: Record, sent_at: datetime) -> Outcome:
@@ -88,10 +100,10 @@ def _read(record: Record, sent_at: datetime) -> Outcome:
     if name in _NOT_FEEDBACK:
         return Ignored(*_NOT_FEEDBACK[name])
     kind = KINDS.get(name) or unknown_kind(name)
-    mail = _object(payload, "mail") or {}
-    said = _object(payload, kind.details)
+    mail = _object(payload, "mail", "mail") or {}
+    said = _object(payload, kind.details, kind.where)
     if said is None and kind.recipients is Recipients.NAMED:
-        detail = f"a {name} without its {kind.details} object"
+        detail = f"a {name} without its {kind.where} object"
         raise Refused(RejectedReason.MISSING_DETAILS, detail)
     return _events(name, kind, mail, said or {}, record, sent_at)
 
@@ -109,32 +121,38 @@ def _events(
     if ses_message_id is None:
         detail = "no mail.messageId: the event could not be traced, nor counted once"
         raise Refused(RejectedReason.MISSING_MESSAGE_ID, detail)
-    feedback_id = text(said, "feedbackId", kind.details)
+    feedback_id = text(said, "feedbackId", kind.where)
     own_time = instant(said.get("timestamp"))
     event_at, time_from = _event_time(kind, own_time, mail, record, sent_at)
     occurrence: tuple[str, ...] = ()
     if not (feedback_id or kind.once):
         occurrence = (own_time.isoformat() if own_time else "", str(said.get("link", "")))
-    tags = _object(mail, "tags")
+    tags = _object(mail, "tags", "mail.tags")
+    source = address(mail["source"], "mail.source") if mail.get("source") else None
+    bounce_type = text(said, "bounceType", kind.where)
+    bounce_sub_type = text(said, "bounceSubType", kind.where)
+    configuration_set = _configuration_set(tags)
 
     left_out = frozenset({"timestamp", "feedbackId", kind.recipients_key or ""})
     shared = details(said, left_out)
     if tags:
-        shared |= details({"tags": tags}, frozenset())
+        shared |= details({"tags": tags})
     if time_from:
         shared["event_time_from"] = time_from
 
-    def event(recipient: str | None, own: dict[str, Any]) -> FeedbackEvent:
-        return FeedbackEvent(
+    recipients = _recipients(kind, name, said, mail)
+    _check_size(shared, recipients)
+    return tuple(
+        FeedbackEvent(
             notification_type=name,
             ses_message_id=ses_message_id,
             feedback_id=feedback_id,
-            source=address(mail["source"], "mail.source") if mail.get("source") else None,
+            source=source,
             primary_recipient=recipient,
-            bounce_type=text(said, "bounceType", kind.details),
-            bounce_sub_type=text(said, "bounceSubType", kind.details),
-            type_data=_bounded(shared | own),
-            configuration_set=_configuration_set(tags),
+            bounce_type=bounce_type,
+            bounce_sub_type=bounce_sub_type,
+            type_data=shared | own,
+            configuration_set=configuration_set,
             event_at=event_at,
             sns_message_id=record.sns_message_id,
             dedupe_key=dedupe_key(
@@ -144,15 +162,19 @@ def _events(
                 occurrence=occurrence,
             ),
         )
+        for recipient, own in recipients.items()
+    )
 
-    return tuple(event(who, own) for who, own in _recipients(kind, name, said, mail).items())
 
-
-def _bounded(type_data: dict[str, Any]) -> dict[str, Any]:
-    if (size := len(to_json(type_data))) > MAX_TYPE_DATA:
-        detail = f"the details of one recipient take {size} bytes, at most {MAX_TYPE_DATA}"
+def _check_size(shared: dict[str, Any], recipients: dict[str | None, dict[str, Any]]) -> None:
+    shared_size = len(to_json(shared))
+    sizes = [shared_size + len(to_json(own)) for own in recipients.values()]
+    if max(sizes) > MAX_TYPE_DATA:
+        detail = f"the details of one recipient take {max(sizes)} bytes, at most {MAX_TYPE_DATA}"
         raise Refused(RejectedReason.TOO_LARGE, detail)
-    return type_data
+    if sum(sizes) > MAX_ROWS:
+        detail = f"the details of all recipients take {sum(sizes)} bytes, at most {MAX_ROWS}"
+        raise Refused(RejectedReason.TOO_LARGE, detail)
 
 
 def _event_time(
@@ -173,9 +195,9 @@ def _recipients(
 ) -> dict[str | None, dict[str, Any]]:
     """Whom the event is about, each with its own details; a repeated recipient counts once."""
     key = kind.recipients_key
-    named = _list(said, key, kind.details) if key else []
+    named = _list(said, key, kind.where) if key else []
     if named:
-        return dict(_named(item, f"{kind.details}.{key}[{i}]") for i, item in enumerate(named))
+        return dict(_named(item, f"{kind.where}.{key}[{i}]") for i, item in enumerate(named))
     destination = [
         address(item, f"mail.destination[{i}]")
         for i, item in enumerate(_list(mail, "destination", "mail"))
@@ -199,10 +221,10 @@ def _configuration_set(tags: dict[str, Any] | None) -> str | None:
     return text({"name": first}, "name", "mail.tags.ses:configuration-set")
 
 
-def _object(holder: dict[str, Any], key: str) -> dict[str, Any] | None:
+def _object(holder: dict[str, Any], key: str, where: str) -> dict[str, Any] | None:
     value = holder.get(key)
     if value is not None and not isinstance(value, dict):
-        raise wrong_type(key, value, "an object")
+        raise wrong_type(where, value, "an object")
     return value
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 256  # identifiers and type names; SES's ids have about 60 characters
 MAX_ADDRESS = 320  # RFC 5321, 4.5.3.1: 64 for the local part, "@", 255 for the domain
+MAX_NESTING = 32  # levels of details; SES's own have 4
 _MAX_MAILBOX = 998  # RFC 5322, 2.1.1: no line of a header is longer, display name and all
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -94,7 +95,9 @@ def instant(value: object) -> datetime | None:
         return None
 
 
-def details(value: Mapping[str, Any], leave_out: frozenset[str]) -> dict[str, Any]:
+def details(
+    value: Mapping[str, Any], leave_out: frozenset[str] = frozenset(), levels: int = MAX_NESTING
+) -> dict[str, Any]:
     """Copy a free-form JSON object: keys in snake_case, without nulls, headers and subjects.
 
     NUL characters become U+FFFD: they stand in text a remote mail server wrote, where the meaning
@@ -103,26 +106,30 @@ def details(value: Mapping[str, Any], leave_out: frozenset[str]) -> dict[str, An
     Args:
         value: the object.
         leave_out: its own keys that have a column of their own.
+        levels: how deep objects and lists may be nested in it.
 
     Raises:
-        Refused: it holds a number that JSON databases cannot (1e999).
+        Refused: it is nested deeper, or holds a number that JSON databases cannot (1e999).
     """
     return {
-        name: _copy(item, verbatim=name in _USER_KEYED)
+        name: _copy(item, name in _USER_KEYED, levels)
         for key, item in value.items()
         if key not in leave_out and item is not None and (name := _snake_case(key)) not in _PRIVATE
     }
 
 
-def _copy(value: Any, *, verbatim: bool) -> Any:  # noqa: ANN401 - JSON
+def _copy(value: Any, verbatim: bool, levels: int) -> Any:
     if isinstance(value, str):
-        return value.replace("\x00", "\ufffd") if "\x00" in value else value
-    if isinstance(value, list):
-        return [_copy(item, verbatim=verbatim) for item in value]
-    if isinstance(value, dict):
-        if verbatim:
-            return {k.replace("\x00", "\ufffd"): _copy(v, verbatim=True) for k, v in value.items()}
-        return details(value, frozenset())
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, (dict, list)):
+        if levels == 0:
+            detail = f"the details are nested more than {MAX_NESTING} levels deep"
+            raise Refused(RejectedReason.TOO_LARGE, detail)
+        if isinstance(value, list):
+            return [_copy(item, verbatim, levels - 1) for item in value]
+        if not verbatim:
+            return details(value, levels=levels - 1)
+        return {k.replace("\x00", "\ufffd"): _copy(v, True, levels - 1) for k, v in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         raise Refused(RejectedReason.NOT_JSON, "a number is too large")
     return value
@@ -135,7 +142,7 @@ def _clean(value: str, where: str, longest: int) -> str:
         raise Refused(
             RejectedReason.BAD_TEXT, f"{where} has {len(value)} characters, at most {longest}"
         )
-    if _CONTROL.search(value):
+    if not value.isprintable() and _CONTROL.search(value):  # the first costs a tenth
         raise Refused(RejectedReason.BAD_TEXT, f"{where} holds a control character")
     return value
 

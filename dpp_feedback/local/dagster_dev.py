@@ -61,13 +61,13 @@ class DagsterDev:
         shutil.copy(_PROJECT / "dagster.yaml", self._folder)
         # fmt: off
         command = [
-            sys.executable, "-m", "dagster", "dev", "--workspace", "workspace.yaml",
+            sys.executable, "-m", "dagster", "dev", "--workspace", str(_PROJECT / "workspace.yaml"),
             "--host", ports.LOOPBACK, "--port", str(self._port),
         ]
         # fmt: on
         record = process.start_detached(
             command,
-            folder=_PROJECT,
+            folder=Path.cwd(),  # Dagster reads .env from there, and lets it go first
             log=self._log,
             env={**os.environ, **settings, "DAGSTER_HOME": str(self._folder)},
         )

@@ -1,0 +1,1 @@
+"""What SES says, read right: tests of `dpp_feedback.feedback`. No database, no queue, no clock."""
