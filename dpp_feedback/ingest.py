@@ -252,8 +252,10 @@ def _metadata(
         metadata[name] = dg.MetadataValue.int(persisted.counts.get(name, 0))
     metadata["not_acknowledged"] = dg.MetadataValue.int(not_acknowledged)
     metadata["new_rows"] = dg.MetadataValue.int(sum(persisted.rows.values()))
-    metadata["new_rows_by_kind"] = _table("kind", "rows", persisted.rows)
-    metadata["ignored_and_rejected"] = _table("reason", "messages", persisted.reasons)
+    if persisted.rows:
+        metadata["new_rows_by_kind"] = _table("kind", "rows", persisted.rows)
+    if persisted.reasons:
+        metadata["ignored_and_rejected"] = _table("reason", "messages", persisted.reasons)
     if persisted.oldest:
         age = (datetime.now(UTC) - persisted.oldest).total_seconds()
         metadata["oldest_event_age_seconds"] = dg.MetadataValue.float(round(age, 1))

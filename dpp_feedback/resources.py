@@ -28,11 +28,9 @@ class SettingError(FeedbackError):
 class FeedbackQueue(dg.ConfigurableResource["FeedbackQueue"]):
     """The SQS queue that the SNS topics feed.
 
-    Environment: `SQS_QUEUE_URL` (or what `setting` names), `AWS_REGION` (default
-    ap-northeast-2), `AWS_ENDPOINT_URL` (local stack only; boto3 reads it).
+    Environment: `SQS_QUEUE_URL`, `AWS_REGION` (default ap-northeast-2), `AWS_ENDPOINT_URL` (local
+    stack only; boto3 reads it).
     """
-
-    setting: str = "SQS_QUEUE_URL"
 
     def connect(self) -> Queue:
         """Make a client of the queue; nothing is sent yet.
@@ -40,8 +38,8 @@ class FeedbackQueue(dg.ConfigurableResource["FeedbackQueue"]):
         Raises:
             SettingError: a setting is missing or malformed.
         """
-        region = aws_region()
-        return Queue.connect(_queue_url(self.setting, region), region=region, setting=self.setting)
+        name, region = "SQS_QUEUE_URL", aws_region()
+        return Queue.connect(_queue_url(name, region), region=region, setting=name)
 
 
 class FeedbackStore(dg.ConfigurableResource["FeedbackStore"]):

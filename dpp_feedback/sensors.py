@@ -47,17 +47,15 @@ class Past:
 def runs_to_launch(depth: Depth, past: Past, max_parallel: int, now: datetime) -> int | str:
     """Decide how many runs to ask for, or say why none."""
     if depth.waiting == 0:
-        if depth.in_flight:
-            return f"No message waits; {depth.in_flight} are in flight."
-        return "The queue is empty."
+        return f"Nothing waiting; {depth.in_flight} in flight."
     if past.under_way >= max_parallel:
-        return f"{depth.waiting} messages wait; {past.under_way} run(s) are draining already."
+        return f"{depth.waiting} waiting; {past.under_way} run(s) under way."
     if past.last_failure:
         wait = min(_BACK_OFF * 2 ** (past.failures - 1), _LONGEST_BACK_OFF)
         if now < (again := past.last_failure + wait):
             return (
-                f"{depth.waiting} messages wait; the last {past.failures} run(s) failed. "
-                f"Trying again at {again:%H:%M:%S} UTC; see the run for the reason."
+                f"{depth.waiting} waiting; the last {past.failures} run(s) failed, and say why. "
+                f"Trying again at {again:%H:%M:%S} UTC."
             )
         return 1
     wanted = -(-depth.waiting // _MESSAGES_PER_RUN)

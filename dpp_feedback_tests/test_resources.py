@@ -65,12 +65,6 @@ def test_a_bad_queue_url_is_named(monkeypatch: pytest.MonkeyPatch, url: str, sai
     assert str(caught.value).startswith(said)
 
 
-def test_the_other_queue_is_named_by_its_own_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SQS_DLQ_URL", raising=False)
-    with pytest.raises(SettingError, match=r"^SQS_DLQ_URL is not set\."):
-        FeedbackQueue(setting="SQS_DLQ_URL").connect()
-
-
 def test_the_region_is_seoul_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_REGION", raising=False)
     assert aws_region() == "ap-northeast-2"

@@ -28,12 +28,12 @@ def _decide(waiting: int, past: Past = QUIET, max_parallel: int = 1) -> int | st
 
 
 def test_an_empty_queue_needs_no_run() -> None:
-    assert _decide(0) == "The queue is empty."
+    assert _decide(0) == "Nothing waiting; 0 in flight."
 
 
 def test_messages_in_flight_are_no_reason_for_a_run() -> None:
     said = runs_to_launch(Depth(0, in_flight=7, delayed=0), QUIET, 1, NOW)
-    assert said == "No message waits; 7 are in flight."
+    assert said == "Nothing waiting; 7 in flight."
 
 
 def test_one_waiting_message_is_enough_for_a_run() -> None:
@@ -42,7 +42,7 @@ def test_one_waiting_message_is_enough_for_a_run() -> None:
 
 def test_a_run_under_way_is_enough() -> None:
     said = _decide(500, Past(under_way=1, failures=0, last_failure=None))
-    assert said == "500 messages wait; 1 run(s) are draining already."
+    assert said == "500 waiting; 1 run(s) under way."
 
 
 def test_a_large_backlog_gets_as_many_runs_as_the_setting_allows() -> None:
@@ -90,7 +90,7 @@ def _send(sqs: SQSClient, environment: dict[str, str]) -> None:
 def test_the_sensor_asks_for_a_run_without_key_config_or_anything_personal(
     instance: dg.DagsterInstance, environment: dict[str, str], sqs: SQSClient
 ) -> None:
-    assert _tick(instance) == "The queue is empty."
+    assert _tick(instance) == "Nothing waiting; 0 in flight."
     _send(sqs, environment)
     requests = _tick(instance)
     assert isinstance(requests, list)
@@ -107,7 +107,7 @@ def test_the_sensor_waits_for_a_run_under_way(
     instance.create_run_for_job(
         job_def=defs.resolve_job_def(process_feedback.name), status=dg.DagsterRunStatus.STARTED
     )
-    assert _tick(instance) == "1 messages wait; 1 run(s) are draining already."
+    assert _tick(instance) == "1 waiting; 1 run(s) under way."
 
 
 def test_the_sensor_backs_off_after_a_failed_run(
@@ -125,7 +125,7 @@ def test_the_sensor_backs_off_after_a_failed_run(
     assert not failed.success
     said = _tick(instance)
     assert isinstance(said, str)
-    assert said.startswith("1 messages wait; the last 1 run(s) failed. Trying again at ")
+    assert said.startswith("1 waiting; the last 1 run(s) failed, and say why. Trying again at ")
 
 
 @pytest.mark.usefixtures("environment")

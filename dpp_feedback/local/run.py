@@ -68,7 +68,7 @@ class Run:
             once: end after the table.
 
         Returns:
-            Whether every message is accounted for.
+            Whether every message is accounted for; False if interrupted before that is known.
 
         Raises:
             StackError, MigrationError: something does not start.
@@ -78,12 +78,14 @@ class Run:
         # start; and who ends it by SIGTERM wants everything stopped as well.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
+        accounted_for = False
         with ExitStack() as undo:
             try:
                 settings = self._start(undo)
                 say(f"Dagster is at {self._dagster.url}; its sensor looks every 30 seconds.")
                 self._send(settings, count, seed, at)
                 result = self._watch(settings)
+                accounted_for = result.accounted_for
                 say(_table(result))
                 for line in _next_steps(self._stack, self._dagster):
                     say(line, soft_wrap=True, markup=False)  # to be copied whole
@@ -93,8 +95,7 @@ class Run:
                         time.sleep(3600)
             except KeyboardInterrupt:
                 say("\nStopping ...")
-                return False
-        return result.accounted_for
+        return accounted_for
 
     def _start(self, undo: ExitStack) -> dict[str, str]:
         try:
