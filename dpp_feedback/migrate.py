@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dpp_feedback.connection import connect
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def migrate(database_url: str, directory: Path | None = None) -> list[str]:
         The names of the files applied now, in order.
 
     Raises:
-        MigrationError: the database does not answer or refuses the login; a file fails, was
-            changed after it was applied, or is not known here. Files before it stay applied; of
-            a file that fails nothing stays.
+        DatabaseRefused, DatabaseUnavailable: as `connection.connect`.
+        MigrationError: a file fails, was changed after it was applied, or is not known here.
+            Files before it stay applied; of a file that fails nothing stays.
     """
     files = _read(directory or migrations_directory())
     applied = []
@@ -93,7 +94,7 @@ def pending(database_url: str, directory: Path | None = None) -> list[str]:
     """Name the files that `migrate` would apply; changes nothing.
 
     Raises:
-        MigrationError: `migrate` would not begin.
+        DatabaseRefused, DatabaseUnavailable, MigrationError: `migrate` would not begin.
     """
     files = _read(directory or migrations_directory())
     with _session(database_url) as connection:
@@ -165,17 +166,7 @@ def _missing(connection: psycopg.Connection, files: list[_File]) -> list[_File]:
 def _session(database_url: str) -> Iterator[psycopg.Connection]:
     import psycopg
 
-    _require_readable(database_url)
-    try:
-        connection = psycopg.connect(
-            database_url,
-            autocommit=True,  # `connection.transaction()` is then exactly one transaction
-            prepare_threshold=None,  # a transaction pooler knows no prepared statements
-            connect_timeout=10,
-            application_name="dpp_feedback migrate",
-        )
-    except psycopg.Error as error:
-        raise _connection_failed(error) from None
+    connection = connect(database_url, "dpp_feedback migrate")
     # In any other, the look into the ledger would show what was there before the lock was ours.
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     with closing(connection):
@@ -186,41 +177,6 @@ def _session(database_url: str) -> Iterator[psycopg.Connection]:
                 f"The database of DATABASE_URL cannot be migrated: {_said(error)} "
                 f"Put that right and {_AGAIN}."
             ) from None
-
-
-def _require_readable(database_url: str) -> None:
-    """Refuse an address whose password would end up in another part, and so in messages.
-
-    Raises:
-        MigrationError: it does, or it is no address at all.
-    """
-    import psycopg
-
-    try:
-        parts = psycopg.conninfo.conninfo_to_dict(database_url)
-    except psycopg.ProgrammingError:  # its message quotes the address
-        parts = {"port": "unreadable"}
-    ports = str(parts.get("port") or "").replace(",", "")
-    if (ports and not ports.isdecimal()) or any(
-        "@" in str(parts.get(part) or "") for part in ("host", "dbname")
-    ):
-        raise MigrationError(
-            "DATABASE_URL cannot be read: write postgresql://user:password@host:5432/database, "
-            "and in the password @ / : % as %40 %2F %3A %25."
-        )
-
-
-def _connection_failed(error: psycopg.Error) -> MigrationError:
-    _, fatal, refusal = _said(error).partition("FATAL:")
-    if fatal:
-        return MigrationError(
-            f"The server does not accept the login of DATABASE_URL: {refusal.strip()} "
-            f"Check its user, password and database, and {_AGAIN}."
-        )
-    return MigrationError(
-        f"The database of DATABASE_URL does not answer: {_said(error)} Check the address and the "
-        f"server (on a laptop `dpp-feedback up` starts one), and {_AGAIN}."
-    )
 
 
 def _said(error: psycopg.Error) -> str:

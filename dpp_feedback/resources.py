@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
+from dpp_feedback.connection import require_readable
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.queue import Queue
 from dpp_feedback.store import Store
@@ -49,8 +50,9 @@ class FeedbackStore(dg.ConfigurableResource["FeedbackStore"]):
         """Connect to the database.
 
         Raises:
-            SettingError: the setting is missing or malformed.
-            StoreError, StoreUnavailable: the database refuses, or does not answer.
+            SettingError: the setting is missing.
+            DatabaseRefused, DatabaseUnavailable: it is malformed, or the database refuses or does
+                not answer.
         """
         return Store.connect(database_url())
 
@@ -59,21 +61,11 @@ def database_url() -> str:
     """Read `DATABASE_URL`.
 
     Raises:
-        SettingError: it is missing, or no address of a Postgres database.
+        SettingError: it is missing.
+        DatabaseRefused: it is no address of a Postgres database.
     """
-    import psycopg
-
     url = _required("DATABASE_URL")
-    hint = "Write postgresql://user:password@host:5432/database"
-    if urlsplit(url).scheme not in ("postgres", "postgresql"):
-        raise SettingError(f"DATABASE_URL does not begin with postgresql://. {hint}.")
-    try:
-        psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError:  # its message quotes the URL, password and all
-        raise SettingError(
-            f"DATABASE_URL cannot be read. {hint}; in the password, write @ / : # % as %40 %2F "
-            "%3A %23 %25."
-        ) from None
+    require_readable(url)
     return url
 
 

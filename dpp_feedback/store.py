@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dpp_feedback.errors import FeedbackError, PassingError
+from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable, connect
 from dpp_feedback.feedback.events import FeedbackEvent
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     import psycopg
+
+    from dpp_feedback.errors import FeedbackError
 
 BATCH = 1000  # rows in one statement; larger ones gain nothing (measured)
 
@@ -64,14 +66,6 @@ _PROBE = FeedbackEvent(
 )
 
 
-class StoreError(FeedbackError):
-    """The database refuses, and will refuse again until somebody changes something."""
-
-
-class StoreUnavailable(PassingError):
-    """The database does not answer, or not now."""
-
-
 @dataclass(slots=True)
 class Inserted:
     """What became of a batch.
@@ -98,25 +92,12 @@ class Store:
 
     @classmethod
     def connect(cls, database_url: str) -> Store:
-        """Connect; fit for a session as well as for a transaction pooler.
+        """Connect.
 
         Raises:
-            StoreError: the login is refused, or the database does not exist.
-            StoreUnavailable: no server answers.
+            DatabaseRefused, DatabaseUnavailable: as `connection.connect`.
         """
-        import psycopg
-
-        try:
-            connection = psycopg.connect(
-                database_url,
-                autocommit=True,  # each statement is one transaction
-                prepare_threshold=None,  # a transaction pooler knows no prepared statements
-                connect_timeout=10,
-                application_name="dpp_feedback",
-            )
-        except psycopg.OperationalError as error:
-            raise _connection_failed(error) from None
-        return cls(connection)
+        return cls(connect(database_url, "dpp_feedback"))
 
     def __enter__(self) -> Self:
         return self
@@ -136,7 +117,7 @@ class Store:
         full disk alike.
 
         Raises:
-            StoreError, StoreUnavailable: they cannot.
+            DatabaseRefused, DatabaseUnavailable: they cannot.
         """
         import psycopg
 
@@ -153,8 +134,8 @@ class Store:
         from being stored.
 
         Raises:
-            StoreError, StoreUnavailable: the table or the server is at fault, not a row. Batches
-                stored before that stay stored; inserting again is harmless.
+            DatabaseRefused, DatabaseUnavailable: the table or the server is at fault, not a row.
+                Batches stored before that stay stored; inserting again is harmless.
         """
         import psycopg
 
@@ -207,43 +188,30 @@ def _refusal(error: psycopg.Error) -> str:
     return f"{type(error).__name__} ({error.sqlstate or 'client'}{f', {where}' if where else ''})"
 
 
-def _connection_failed(error: psycopg.OperationalError) -> FeedbackError:
-    lines = str(error).strip().splitlines()
-    # libpq tells of each address it tried: 'connection to server at "host", port 5432 failed: ...'
-    said = next((line for line in reversed(lines) if " failed: " in line), lines[0]).strip(" -")
-    refused = ("FATAL:  password", "FATAL:  role", "FATAL:  database", "no pg_hba.conf entry")
-    if any(text in said for text in refused):
-        return StoreError(f"The database refuses DATABASE_URL: {said}. Correct it.")
-    return StoreUnavailable(
-        f"The database does not answer: {said}. Check DATABASE_URL and the server; on a laptop "
-        "start the local stack with `dpp-feedback up`."
-    )
-
-
 def _insert_failed(error: psycopg.Error) -> FeedbackError:
     from psycopg import errors
 
     match error:
         case errors.UndefinedTable():
-            return StoreError(
+            return DatabaseRefused(
                 "The table public.ses_feedback_events is missing in the database of DATABASE_URL: "
                 "run `dpp-feedback migrate`."
             )
         case errors.UndefinedColumn() | errors.InvalidColumnReference():
-            return StoreError(
+            return DatabaseRefused(
                 "The table public.ses_feedback_events is not of this version: run "
                 "`dpp-feedback migrate`."
             )
         case errors.InsufficientPrivilege():
-            return StoreError(
+            return DatabaseRefused(
                 "The login in DATABASE_URL may not insert into public.ses_feedback_events: use "
                 "the table's owner or a role that the migrations grant it to."
             )
         case errors.ReadOnlySqlTransaction():
-            return StoreUnavailable(
+            return DatabaseUnavailable(
                 "The database of DATABASE_URL is read-only: a standby, or one that is failing over."
             )
         case errors.OperationalError() | errors.InterfaceError():
-            return StoreUnavailable(f"The database fails: {_refusal(error)}. It is tried again.")
+            return DatabaseUnavailable(f"The database fails: {_refusal(error)}. It is tried again.")
         case _:
-            return StoreError(f"The database does not take events: {_refusal(error)}.")
+            return DatabaseRefused(f"The database does not take events: {_refusal(error)}.")

@@ -15,6 +15,7 @@ RANKS = {
     "dpp_feedback.errors": 0,
     "dpp_feedback.feedback": 0,
     "dpp_feedback.aws_errors": 1,
+    "dpp_feedback.connection": 1,
     "dpp_feedback.queue": 2,
     "dpp_feedback.store": 2,
     "dpp_feedback.migrate": 2,

@@ -20,6 +20,7 @@ from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from dpp_feedback import migrate as migrate_module
+from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable
 from dpp_feedback.migrate import MigrationError, migrate, migrations_directory, pending
 
 if TYPE_CHECKING:
@@ -724,13 +725,13 @@ def test_nobody_but_its_owner_reaches_the_ledger(supabase: Connection) -> None:
     ],
 )
 def test_an_address_that_cannot_be_read_is_not_quoted(url: str) -> None:
-    with pytest.raises(MigrationError, match=r"^DATABASE_URL cannot be read: write ") as caught:
+    with pytest.raises(DatabaseRefused, match=r"^DATABASE_URL cannot be read: write ") as caught:
         migrate(url)
     assert "hush" not in str(caught.value)
 
 
 def test_a_server_that_does_not_answer_is_said_with_the_setting() -> None:
-    with pytest.raises(MigrationError) as caught:
+    with pytest.raises(DatabaseUnavailable) as caught:
         migrate("postgresql://user:hush@127.0.0.1:1/db")
     assert str(caught.value).startswith("The database of DATABASE_URL does not answer: ")
     assert "hush" not in str(caught.value)
@@ -738,7 +739,7 @@ def test_a_server_that_does_not_answer_is_said_with_the_setting() -> None:
 
 @pytest.mark.parametrize("wrong", [{"user": "nobody_known"}, {"dbname": "nowhere"}])
 def test_a_refused_login_is_said_with_the_setting(database_url: str, wrong: dict[str, str]) -> None:
-    with pytest.raises(MigrationError) as caught:
+    with pytest.raises(DatabaseRefused) as caught:
         migrate(make_conninfo(database_url, password="hush", **wrong))
     assert str(caught.value).startswith(
         "The server does not accept the login of DATABASE_URL: "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable
+from dpp_feedback.errors import FeedbackError
 from dpp_feedback.resources import (
     FeedbackQueue,
     FeedbackStore,
@@ -12,7 +14,6 @@ from dpp_feedback.resources import (
     database_url,
     max_parallel_runs,
 )
-from dpp_feedback.store import StoreError, StoreUnavailable
 
 QUEUE = "https://sqs.ap-northeast-2.amazonaws.com/123456789012/decisionproof-ses-feedback-queue"
 
@@ -21,17 +22,22 @@ QUEUE = "https://sqs.ap-northeast-2.amazonaws.com/123456789012/decisionproof-ses
     ("url", "said"),
     [
         ("", "DATABASE_URL is not set."),
-        ("mysql://user@host/db", "DATABASE_URL does not begin with postgresql://."),
-        ("postgresql+psycopg2://user@host/db", "DATABASE_URL does not begin with postgresql://."),
-        ("postgresql://user:secret%@host/db", "DATABASE_URL cannot be read."),
-        ("postgresql://user:secret@host/db?no_such_option=1", "DATABASE_URL cannot be read."),
+        ("mysql://user@host/db", "DATABASE_URL cannot be read: write"),
+        (
+            "postgresql+psycopg2://user@host/db",
+            "DATABASE_URL cannot be read: write",
+        ),
+        ("postgresql://user:secret%@host/db", "DATABASE_URL cannot be read: write"),
+        ("postgresql://user:p@secret@host/db", "DATABASE_URL cannot be read: write"),
+        ("postgresql://user:secret/1@host/db", "DATABASE_URL cannot be read: write"),
+        ("postgresql://user:secret@host/db?no_such_option=1", "DATABASE_URL cannot be read: write"),
     ],
 )
 def test_a_bad_database_url_is_named_and_its_password_is_not(
     monkeypatch: pytest.MonkeyPatch, url: str, said: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
-    with pytest.raises(SettingError) as caught:
+    with pytest.raises(FeedbackError) as caught:
         database_url()
     assert str(caught.value).startswith(said)
     assert "secret" not in str(caught.value)
@@ -90,12 +96,12 @@ def test_a_server_that_does_not_answer_is_told_from_a_refused_database(
     monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@127.0.0.1:1/db")
-    with pytest.raises(StoreUnavailable, match=r"Connection refused\. Check DATABASE_URL"):
+    with pytest.raises(DatabaseUnavailable, match=r"Connection refused\. Check the address"):
         FeedbackStore().connect()
     monkeypatch.setenv("DATABASE_URL", f"{database_url}_missing")
-    with pytest.raises(StoreError, match=r"does not exist\. Correct it\."):
+    with pytest.raises(DatabaseRefused, match=r'database "\w+" does not exist\.'):
         FeedbackStore().connect()
     monkeypatch.setenv("DATABASE_URL", database_url.replace("postgres@", "nobody:secret@"))
-    with pytest.raises(StoreError, match=r'role "nobody" does not exist') as caught:
+    with pytest.raises(DatabaseRefused, match=r'role "nobody" does not exist') as caught:
         FeedbackStore().connect()
     assert "secret" not in str(caught.value)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable
 from dpp_feedback.feedback.events import FeedbackEvent
-from dpp_feedback.store import Store, StoreError, StoreUnavailable
+from dpp_feedback.store import Store
 
 if TYPE_CHECKING:
     import psycopg
@@ -152,7 +153,7 @@ def test_the_check_leaves_nothing_behind(database: Database, database_url: str) 
 def test_the_check_names_a_missing_table(database_url: str) -> None:
     with (
         Store.connect(database_url) as store,
-        pytest.raises(StoreError, match="dpp-feedback migrate"),
+        pytest.raises(DatabaseRefused, match="dpp-feedback migrate"),
     ):
         store.check()
 
@@ -160,11 +161,11 @@ def test_the_check_names_a_missing_table(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "error", "said"),
     [
-        ("DROP COLUMN sns_message_id", StoreError, "is not of this version"),
-        ("RENAME TO elsewhere", StoreError, "is missing in the database"),
+        ("DROP COLUMN sns_message_id", DatabaseRefused, "is not of this version"),
+        ("RENAME TO elsewhere", DatabaseRefused, "is missing in the database"),
         (
             "ALTER COLUMN source TYPE varchar(3)",
-            StoreError,
+            DatabaseRefused,
             "does not take events: StringDataRight",
         ),
     ],
@@ -183,7 +184,10 @@ def test_a_read_only_database_is_a_fault_that_may_pass(
     database.execute(
         f"ALTER DATABASE {database.info.dbname} SET default_transaction_read_only = on"
     )
-    with Store.connect(database_url) as store, pytest.raises(StoreUnavailable, match="read-only"):
+    with (
+        Store.connect(database_url) as store,
+        pytest.raises(DatabaseUnavailable, match="read-only"),
+    ):
         store.check()
 
 
@@ -193,7 +197,7 @@ def test_a_login_without_rights_is_named(database: Database, database_url: str) 
     try:
         with (
             Store.connect(database_url.replace("postgres@", f"{role}@")) as store,
-            pytest.raises(StoreError, match="may not insert"),
+            pytest.raises(DatabaseRefused, match="may not insert"),
         ):
             store.check()
     finally:
@@ -208,6 +212,6 @@ def test_a_connection_that_is_lost_is_a_fault_that_may_pass(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'dpp_feedback' AND datname = current_database()"
         )
-        with pytest.raises(StoreUnavailable, match="It is tried again"):
+        with pytest.raises(DatabaseUnavailable, match="It is tried again"):
             store.insert([_event(1)])
     assert _count(database) == 0
