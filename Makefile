@@ -27,7 +27,9 @@ format: $(VENV)/ready ## Let ruff rewrite what it can
 	@$(BIN)/ruff format .
 
 constraints: $(VENV)/ready ## Write constraints.txt from what is installed now
-	@$(BIN)/pip --disable-pip-version-check freeze --exclude-editable | sed '/^dpp-feedback/d' > constraints.txt
+	@{ echo "# The versions that were tested together; pyproject.toml has the ranges. Written by"; \
+	   echo "# \`make constraints\`: a constraints file, so that it names versions and no address."; \
+	   $(BIN)/pip --disable-pip-version-check freeze --exclude-editable; } > constraints.txt
 
 clean: ## Remove the environment and the caches (the local stack's data stay: `dpp-feedback down --wipe`)
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,55 @@
+"""What Dagster loads: the names that others call, and what must hold for every run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+
+from dpp_feedback.definitions import defs
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_names_that_others_call_are_there() -> None:
+    dg.Definitions.validate_loadable(defs)
+    repository = defs.get_repository_def()
+    assert {key.to_user_string() for key in repository.assets_defs_by_key} == {
+        "ses_feedback_events"
+    }
+    assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == {"process_feedback"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {"feedback_queue_sensor"}
+
+
+def test_the_job_is_four_ops_in_a_row() -> None:
+    job = defs.resolve_job_def("process_feedback")
+    assert [node.name for node in job.graph.nodes] == ["ses_feedback_events"]
+    graph = job.graph.node_dict["ses_feedback_events"].definition
+    assert isinstance(graph, dg.GraphDefinition)
+    assert [node.name for node in graph.nodes_in_topological_order] == [
+        "receive_messages",
+        "parse_messages",
+        "persist_events",
+        "acknowledge_messages",
+    ]
+
+
+def test_every_job_stays_in_one_process_and_writes_no_op_output_to_disk() -> None:
+    for job in defs.get_repository_def().get_all_jobs():
+        assert job.executor_def is dg.in_process_executor
+        assert job.resource_defs["io_manager"] is dg.mem_io_manager
+
+
+def test_the_sensor_runs_unless_somebody_stops_it() -> None:
+    sensor = defs.resolve_sensor_def("feedback_queue_sensor")
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    assert sensor.minimum_interval_seconds == 30
+
+
+def test_the_laptops_instance_finds_killed_runs_and_calls_nobody(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.run_monitoring_enabled
+        assert instance.get_settings("sensors")["use_threads"]
+        assert not instance.telemetry_enabled
