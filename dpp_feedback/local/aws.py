@@ -3,11 +3,9 @@
 It starts, stops and finds one process in one folder. Queues and topics are made in `wiring`.
 """
 
-import http.client
 import importlib.util
 import sys
 import time
-from http import HTTPStatus
 from pathlib import Path
 
 import psutil
@@ -142,21 +140,10 @@ class AwsStandIn:
                     f"The AWS stand-in of {self.folder} already runs on port {port}. "
                     "Stop it with `dpp-feedback down` to move it."
                 )
-            if port is not None and self._answers():
+            if port is not None and ports.serves(self.port, "/_ministack/ready"):
                 return True
             time.sleep(0.05)
         return False
-
-    def _answers(self) -> bool:
-        # http.client, because it never goes through a proxy.
-        connection = http.client.HTTPConnection(ports.LOOPBACK, self.port, timeout=5)
-        try:
-            connection.request("GET", "/_ministack/ready")
-            return connection.getresponse().status == HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
 
 
 def _port_of(running: psutil.Process) -> int | None:

@@ -5,13 +5,11 @@ What Dagster loads is in workspace.yaml and dagster.yaml of the project.
 
 from __future__ import annotations
 
-import http.client
 import os
 import shutil
 import signal
 import sys
 import time
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +71,7 @@ class DagsterDev:
         )
         record.write(self._record)
         deadline = time.monotonic() + _READY_SECONDS
-        while not self._answers():
+        while not ports.serves(self._port, "/server_info"):
             self.require_running()
             if time.monotonic() > deadline:
                 raise StackError(f"Dagster does not answer at {self.url}: see {self._log}.")
@@ -99,13 +97,3 @@ class DagsterDev:
             for child in started:  # what did not end with its parent
                 process.stop(child, seconds=5)
         self._record.unlink(missing_ok=True)
-
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(ports.LOOPBACK, self._port, timeout=5)
-        try:
-            connection.request("GET", "/server_info")
-            return connection.getresponse().status == HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()

@@ -1,11 +1,13 @@
-"""TCP ports on loopback: is one free, and who holds it when it is not.
+"""TCP ports on loopback: is one free, who holds it when it is not, does a server answer there.
 
 Nothing here starts or stops a process.
 """
 
+import http.client
 import random
 import socket
 import time
+from http import HTTPStatus
 
 import psutil
 
@@ -45,6 +47,19 @@ def listening(process: psutil.Process) -> set[int]:
     except psutil.Error:
         return set()
     return {s.laddr.port for s in sockets if s.status == psutil.CONN_LISTEN}
+
+
+def serves(port: int, path: str) -> bool:
+    """Tell whether an HTTP server on this loopback port answers for a path."""
+    # http.client, because it never goes through a proxy.
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def require_free(port: int, option: str) -> None:
