@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic_core import from_json
 
 from dpp_feedback.feedback.events import Ignored, IgnoredReason, Rejected, RejectedReason
+from dpp_feedback.feedback.kinds import DETAIL_TYPES
 from dpp_feedback.feedback.values import Refused, text, wrong_type
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _open_text(body: str, seen: Record, layers: int) -> _Found:
     except ValueError as error:
         lines = stripped.split("\n")  # not splitlines(): JSON text may hold U+2028 as it is
         if len(lines) == 1 or not _is_object(lines[0]):
-            raise Refused(RejectedReason.NOT_JSON, f"not JSON: {error}") from None
+            where = f"what the {seen.envelopes[-1]} carries" if seen.envelopes else "the body"
+            raise Refused(RejectedReason.NOT_JSON, f"{where} is not JSON: {error}") from None
         yield from _open_each(lines, _in(seen, "Firehose"), layers)
     else:
         yield from _open(value, seen, layers - 1)
@@ -140,7 +142,7 @@ def _open_sns(envelope: dict[str, Any], seen: Record, layers: int) -> _Found:
         detail = "SNS says that a subscription was removed"
         yield Ignored(IgnoredReason.UNSUBSCRIBE_CONFIRMATION, detail)
         return
-    if kind != "Notification" or "Message" not in envelope:
+    if kind != "Notification" or envelope.get("Message") is None:
         raise Refused(RejectedReason.NOT_SES, "the body looks like SNS, but is no notification")
     inner = Record(
         {},
@@ -163,7 +165,12 @@ def _open_eventbridge(envelope: dict[str, Any], seen: Record, layers: int) -> _F
         seen.sns_message_id,
         envelope.get("time") or seen.sent,
     )
-    yield from _open(envelope.get("detail"), inner, layers - 1)
+    carried = envelope.get("detail")
+    if carried is None:
+        raise Refused(RejectedReason.NOT_SES, "an EventBridge event without its detail")
+    if isinstance(carried, dict) and name in DETAIL_TYPES:
+        carried = {"eventType": DETAIL_TYPES[name], **carried}  # not everybody passes it on
+    yield from _open(carried, inner, layers - 1)
 
 
 def _open_lambda(value: dict[str, Any], seen: Record, layers: int) -> _Found:

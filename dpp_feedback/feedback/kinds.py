@@ -62,6 +62,31 @@ KINDS = {
 }
 
 
+# `detail-type` of EventBridge's page "Amazon Simple Email Service events".
+DETAIL_TYPES = {
+    "Email Bounced": "Bounce",
+    "Email Complaint Received": "Complaint",
+    "Email Delivered": "Delivery",
+    "Email Delivery Delayed": "DeliveryDelay",
+    "Email Sent": "Send",
+    "Email Rejected": "Reject",
+    "Email Rendering Failed": "Rendering Failure",
+    "Email Opened": "Open",
+    "Email Clicked": "Click",
+    "Email Subscribed": "Subscription",
+}
+_BY_LETTERS = {name.replace(" ", "").lower(): name for name in KINDS}
+
+
+def documented_name(name: str) -> str:
+    """Return the name that SES's guide gives a kind, for its other spellings; else the same.
+
+    AWS itself writes `RenderingFailure` and `DELIVERY_DELAY` elsewhere. A bounce that is spelled
+    `bounce` is one all the same, names its recipients, and must not count twice.
+    """
+    return _BY_LETTERS.get(name.replace(" ", "").replace("_", "").lower(), name)
+
+
 def unknown_kind(name: str) -> Kind:
     """Guess where a kind that AWS adds tomorrow keeps its details: "New Thing" in `newThing`."""
     joined = name.replace(" ", "")

@@ -20,7 +20,13 @@ from dpp_feedback.feedback.events import (
     RejectedReason,
     dedupe_key,
 )
-from dpp_feedback.feedback.kinds import KINDS, Kind, Recipients, unknown_kind
+from dpp_feedback.feedback.kinds import (
+    KINDS,
+    Kind,
+    Recipients,
+    documented_name,
+    unknown_kind,
+)
 from dpp_feedback.feedback.values import Refused, address, details, instant, text, wrong_type
 
 if TYPE_CHECKING:
@@ -99,6 +105,7 @@ def _read(record: Record, sent_at: datetime) -> Outcome:
         raise Refused(RejectedReason.NOT_SES, detail)
     if name in _NOT_FEEDBACK:
         return Ignored(*_NOT_FEEDBACK[name])
+    name = documented_name(name)
     kind = KINDS.get(name) or unknown_kind(name)
     mail = _object(payload, "mail", "mail") or {}
     said = _object(payload, kind.details, kind.where)

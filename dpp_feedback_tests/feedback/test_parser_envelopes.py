@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from dpp_feedback.feedback.envelope import Record, open_body
+from dpp_feedback.feedback.kinds import DETAIL_TYPES
 from dpp_feedback_tests.feedback.bodies import (
     SNS_ID,
     events,
     ignored,
     in_eventbridge,
     in_sns,
+    own_payloads,
     payload,
     rejected,
 )
@@ -24,6 +26,9 @@ from dpp_feedback_tests.feedback.bodies import (
 BOUNCE = payload("event_bounce")
 TEXT = json.dumps(BOUNCE)
 SEND = payload("event_send")
+BY_KIND = {
+    whole["eventType"]: whole for whole in map(payload, own_payloads()) if "eventType" in whole
+}
 
 
 def envelopes(body: object) -> tuple[str, ...]:
@@ -154,6 +159,15 @@ def test_what_eventbridge_says_of_the_account_is_no_feedback(name: str) -> None:
     assert ignored(in_eventbridge(detail, **{"detail-type": name})).reason == "account_event"
 
 
+@pytest.mark.parametrize(("detail_type", "kind"), DETAIL_TYPES.items())
+def test_eventbridge_says_the_kind_where_its_detail_does_not(detail_type: str, kind: str) -> None:
+    whole = BY_KIND[kind]
+    detail = {key: value for key, value in whole.items() if key != "eventType"}
+    assert events(in_eventbridge(detail, **{"detail-type": detail_type})) == events(
+        in_eventbridge(whole)
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -171,7 +185,8 @@ def test_what_eventbridge_says_of_the_account_is_no_feedback(name: str) -> None:
         ({"hello": "world"}, "not_ses"),
         ({"Type": "Greeting", "Message": "{}"}, "not_ses"),
         ({"Type": "Notification"}, "not_ses"),
-        (in_eventbridge(None), "wrong_type"),
+        ({"Type": "Notification", "Message": None}, "not_ses"),
+        (in_eventbridge(None), "not_ses"),
         (in_eventbridge(BOUNCE, **{"detail-type": 7}), "wrong_type"),
         (in_eventbridge({}, **{"detail-type": "EC2 Instance State-change"}), "not_ses"),
         ({"Records": [{"s3": {"object": {"key": "mail"}}}]}, "not_ses"),

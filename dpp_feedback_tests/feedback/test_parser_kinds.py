@@ -217,3 +217,16 @@ def test_a_kind_without_the_object_that_names_its_recipients_is_rejected(name: s
 def test_mail_that_ses_received_is_no_feedback() -> None:
     body = {"notificationType": "Received", "receipt": {}, "mail": {}, "content": "..."}
     assert ignored(body).reason == "received_mail"
+
+
+@pytest.mark.parametrize(
+    ("name", "spelled"),
+    [
+        ("event_bounce", "bounce"),
+        ("event_bounce", "BOUNCE"),
+        ("event_delivery_delay", "DELIVERY_DELAY"),
+        ("event_rendering_failure", "RenderingFailure"),
+    ],
+)
+def test_another_spelling_of_a_kind_is_that_kind_and_counts_once(name: str, spelled: str) -> None:
+    assert events(payload(name) | {"eventType": spelled}) == events(payload(name))
