@@ -7,18 +7,25 @@ from typing import TYPE_CHECKING
 from dpp_feedback.errors import FeedbackError, PassingError
 
 if TYPE_CHECKING:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
-_NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
-_NO_LOGIN = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidClientTokenId",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
+_LOGIN = "check the role of the pod's service account, or log in again."
+# What SQS's page "Common errors" and its calls name, and what to do about each.
+_ADVICE = {
+    "AWS.SimpleQueueService.OverLimit": "120,000 messages are in flight: find out why runs fail.",
+    "OverLimit": "120,000 messages are in flight: find out why runs fail.",
+    "ExpiredToken": f"the credentials have expired: {_LOGIN}",
+    "ExpiredTokenException": f"the credentials have expired: {_LOGIN}",
+    "InvalidClientTokenId": f"AWS does not know the credentials: {_LOGIN}",
+    "UnrecognizedClientException": f"AWS does not know the credentials: {_LOGIN}",
+    "SignatureDoesNotMatch": f"the credentials do not fit, or this clock is wrong: {_LOGIN}",
+    "InvalidSignatureException": f"the credentials do not fit, or this clock is wrong: {_LOGIN}",
+    "RequestExpired": "this machine's clock is wrong: set it.",
+    "RequestTimeTooSkewed": "this machine's clock is wrong: set it.",
 }
+_NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _NO_RIGHT = {"AccessDenied", "AccessDeniedException"}
-_NOT_NOW = {"RequestThrottled", "Throttling", "ThrottlingException", "ServiceUnavailable"}
+_NOT_NOW = {"RequestThrottled", "Throttling", "ThrottlingException", "KMS.ThrottlingException"}
 
 
 class AwsRefused(FeedbackError):
@@ -29,9 +36,7 @@ class AwsUnavailable(PassingError):
     """AWS does not answer, or not now."""
 
 
-def explained(
-    error: BotoCoreError | ClientError, operation: str, setting: str, url: str
-) -> FeedbackError:
+def explained(error: Exception, operation: str, setting: str, url: str) -> FeedbackError:
     """Say what a failed call means.
 
     Args:
@@ -60,29 +65,45 @@ def explained(
             f"SQS does not answer ({type(error).__name__}): check AWS_REGION, AWS_ENDPOINT_URL and "
             "the network; on a laptop start the local stack with `dpp-feedback up`."
         )
-    return AwsRefused(f"{operation} failed before it was sent: {error}")
+    said = " ".join(str(error).split())
+    return AwsRefused(
+        f"boto3 cannot call SQS ({type(error).__name__}: {said}): check the AWS_... variables, "
+        "AWS_ENDPOINT_URL and AWS_WEB_IDENTITY_TOKEN_FILE among them."
+    )
+
+
+def not_sqs(operation: str) -> AwsUnavailable:
+    """Say that something else than SQS answered: a proxy, or the portal of a network."""
+    return AwsUnavailable(
+        f"What answered {operation} does not speak as SQS does: check AWS_ENDPOINT_URL and proxies."
+    )
 
 
 def _refusal(error: ClientError, operation: str, setting: str, url: str) -> FeedbackError:
     code = error.response["Error"].get("Code", "unknown")
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if error.operation_name.startswith("AssumeRole"):  # boto3 asks STS before it asks SQS
+        return AwsRefused(
+            f"AWS does not let the pod take its role ({error.operation_name}: {code}): check "
+            "AWS_ROLE_ARN, and that the role's trust policy names this service account."
+        )
     if code in _NO_QUEUE:
         return AwsRefused(
             f"{setting} names a queue that does not exist: {url}. "
             "Check the name, the account and AWS_REGION."
         )
-    if code in _NO_LOGIN:
+    if code in _ADVICE:
+        return AwsRefused(f"SQS refused {operation} ({code}): {_ADVICE[code]}")
+    if code in _NOT_NOW or status >= 500:
+        return AwsUnavailable(f"SQS cannot do {operation} now: {code} ({status}). Try again.")
+    if code.startswith("KMS."):
         return AwsRefused(
-            f"AWS does not accept the credentials ({code}): check the role of the pod's service "
-            "account, or log in again."
+            f"SQS refused {operation} ({code}): the queue is encrypted; let the role use its key "
+            "(kms:Decrypt)."
         )
     if code in _NO_RIGHT:
         return AwsRefused(
             f"The role may not call sqs:{operation} on {url}: add it to the role's policy, or "
             f"correct {setting}."
-        )
-    if code in _NOT_NOW or status >= 500:
-        return AwsUnavailable(
-            f"SQS answered {operation} with {code} ({status}): it is tried again."
         )
     return AwsRefused(f"SQS refused {operation} on {url}: {code}. Check {setting}.")

@@ -1,30 +1,39 @@
 """Opening a connection to Postgres, and saying why that fails.
 
-Used by what runs (store.py) and by what migrates (migrate.py). No statement of the product stands
-here, and the setting is only named, not read.
+Used by what runs (store.py) and by what migrates (migrate.py). No statement stands here, and the
+setting is only named, not read.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from dpp_feedback.errors import FeedbackError, PassingError
 
 if TYPE_CHECKING:
     import psycopg
 
+# Of libpq; times in seconds, tcp_user_timeout in milliseconds. A server or a network that vanishes
+# is so noticed within a minute, where TCP itself takes two hours.
+_OPTIONS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+    "client_encoding": "UTF8",  # whatever the database's own: it says which value it cannot hold
+}
 _WRITE = (
     "write postgresql://user:password@host:5432/database, and in the password @ / : % # ? as "
     "%40 %2F %3A %25 %23 %3F."
 )
 
-# The server is there, but starting, stopping or full.
-_NOT_NOW = (
-    "the database system is",
-    "sorry, too many clients",
-    "too many connections",
-    "remaining connection slots",
-    "terminating connection",
+# What a server, or a pooler before it, says when trying again cannot help.
+_FINAL = re.compile(
+    r"password authentication failed|role .* does not exist|database .* does not exist|"
+    r"no pg_hba\.conf entry|not permitted to log in|[Tt]enant or user not found|"
+    r"^invalid |permission denied for database"
 )
 
 
@@ -52,25 +61,22 @@ def connect(database_url: str, application_name: str) -> psycopg.Connection:
     """
     import psycopg
 
-    require_readable(database_url)
+    # What the address itself says goes first.
+    options = {"application_name": application_name, **_OPTIONS, **require_readable(database_url)}
     try:
         return psycopg.connect(
-            database_url,
-            autocommit=True,
-            prepare_threshold=None,
-            connect_timeout=10,
-            application_name=application_name,
+            psycopg.conninfo.make_conninfo(**options), autocommit=True, prepare_threshold=None
         )
     except psycopg.Error as error:
         # libpq tells of each address it tried: 'connection to server at "host", port 5432 failed:
-        # FATAL:  ...'. With a message of the server there is nothing to add.
+        # FATAL:  ...'.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         said = next((line for line in reversed(lines) if " failed: " in line), lines[0]).strip(" -")
-        _, fatal, refusal = said.partition("FATAL:")
-        if fatal and not refusal.strip().startswith(_NOT_NOW):
+        said = said.rpartition("FATAL:")[2].strip().rstrip(".").removeprefix("connection failed: ")
+        if _FINAL.search(said):
             raise DatabaseRefused(
-                f"The server does not accept the login of DATABASE_URL: {refusal.strip()}. Check "
-                "its user, password and database."
+                f"The server does not accept DATABASE_URL: {said}. Check its user, password, "
+                "database and options."
             ) from None
         raise DatabaseUnavailable(
             f"The database of DATABASE_URL does not answer: {said}. Check the address and the "
@@ -78,8 +84,11 @@ def connect(database_url: str, application_name: str) -> psycopg.Connection:
         ) from None
 
 
-def require_readable(database_url: str) -> None:
+def require_readable(database_url: str) -> dict[str, Any]:
     """Refuse an address whose password would end up in another part, and so in messages.
+
+    Returns:
+        Its parts by libpq's names.
 
     Raises:
         DatabaseRefused: it does, or it is no address at all.
@@ -90,8 +99,9 @@ def require_readable(database_url: str) -> None:
         parts = psycopg.conninfo.conninfo_to_dict(database_url)
     except psycopg.ProgrammingError:  # its message quotes the address
         parts = {"port": "unreadable"}
-    ports = str(parts.get("port") or "").replace(",", "")
-    if (ports and not ports.isdecimal()) or any(
+    ports = [port for port in str(parts.get("port") or "").split(",") if port]
+    if not all(port.isdecimal() and int(port) < 65536 for port in ports) or any(
         "@" in str(parts.get(part) or "") for part in ("host", "dbname")
     ):
         raise DatabaseRefused(f"DATABASE_URL cannot be read: {_WRITE}")
+    return parts

@@ -12,19 +12,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from dpp_feedback.aws_errors import AwsRefused
 from dpp_feedback.errors import FeedbackError, PassingError
 from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Outcome, Rejected, RejectedReason
+from dpp_feedback.feedback.kinds import KINDS
 from dpp_feedback.feedback.parser import parse
 from dpp_feedback.queue import THREADS, Message
 from dpp_feedback.resources import FeedbackQueue, FeedbackStore
 from dpp_feedback.store import Inserted
+
+MAX_MESSAGES = 10_000
+MAX_RUNTIME = timedelta(minutes=15)  # a run takes seconds; beyond this its process is gone or hangs
 
 _LOGGED = 20  # messages named one by one in a run's log; the metadata count them all
 _MESSAGES_PER_THREAD = 50  # a few messages are not worth sixteen long polls
@@ -34,13 +39,13 @@ class ReceiveConfig(dg.Config):
     """How much one run takes."""
 
     max_messages: int = Field(
-        default=10_000, ge=1, le=100_000, description="Receive at most so many messages."
+        default=MAX_MESSAGES, ge=1, le=100_000, description="Receive at most so many messages."
     )
     max_seconds: int = Field(
         default=60,
         ge=1,
         le=600,
-        description="Receive for at most so long; keep it well below the visibility timeout.",
+        description="Receive for at most so long, and a third of the queue's visibility timeout.",
     )
 
 
@@ -61,6 +66,15 @@ class Parsed:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """A message that stays in the queue, and why."""
+
+    message: Message
+    reason: RejectedReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Persisted:
     """What `persist_events` hands on: which messages are done, and which stay.
 
@@ -75,7 +89,7 @@ class Persisted:
     """
 
     done: list[Message]
-    left: list[Message]
+    left: list[Left]
     counts: Mapping[str, int]
     reasons: Mapping[str, int]
     rows: Mapping[str, int]
@@ -102,50 +116,61 @@ def receive_messages(
         depth = source.depth()
         context.log.info(f"{depth.waiting} messages wait, {depth.in_flight} are in flight")
         start = perf_counter()
-        messages = source.receive(
+        taken = source.receive(
             config.max_messages,
-            config.max_seconds,
+            # What comes first must be acknowledged before it comes again.
+            min(config.max_seconds, depth.visibility_timeout / 3),
             threads=min(THREADS, 1 + depth.waiting // _MESSAGES_PER_THREAD),
         )
-    context.log.info(f"received {len(messages)} messages")
-    return Received(messages, {"receive": perf_counter() - start})
+    context.log.info(f"received {len(taken.messages)} messages")
+    for error in taken.errors:
+        context.log.warning(f"receiving ended early: {error}")
+    return Received(taken.messages, {"receive": perf_counter() - start})
 
 
 @dg.op(description="Read each body: events, ignored, or rejected.", tags={"kind": "python"})
-def parse_messages(context: dg.OpExecutionContext, received: Received) -> Parsed:
+def parse_messages(received: Received) -> Parsed:
     """Parse every message; none stops another."""
     start = perf_counter()
     outcomes = [(message, parse(message.body, message.sent_at)) for message in received.messages]
-    rejected = [(m, outcome) for m, outcome in outcomes if isinstance(outcome, Rejected)]
-    for message, outcome in rejected[:_LOGGED]:
-        context.log.warning(
-            f"rejected message {message.id} (received {message.receive_count} times): "
-            f"{outcome.reason}: {outcome.detail}"
-        )
-    if len(rejected) > _LOGGED:
-        context.log.warning(f"rejected {len(rejected) - _LOGGED} more messages")
     return Parsed(outcomes, {**received.seconds, "parse": perf_counter() - start})
 
 
-@dg.op(
-    description="Insert each event once; commit.",
-    tags={"kind": "postgres"},
-    # A restart or a fail-over of Postgres takes seconds; the messages stay ours meanwhile.
-    retry_policy=dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL),
-)
+@dg.op(description="Insert each event once; commit.", tags={"kind": "postgres"})
 def persist_events(
     context: dg.OpExecutionContext, store: FeedbackStore, parsed: Parsed
 ) -> Persisted:
-    """Commit the events of all messages; what Postgres refuses keeps only its own message back."""
+    """Commit the events of all messages; what Postgres refuses keeps only its own message back.
+
+    A fault that may pass is tried again for a quarter of a minute: a restart or a fail-over takes
+    seconds, and the messages stay ours meanwhile.
+    """
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
     start = perf_counter()
     events = [event for _, outcome in parsed.outcomes for event in _events(outcome)]
-    with _told_plainly(), store.connect() as database:
-        inserted = database.insert(events)
-    for key, why in list(inserted.refused.items())[:_LOGGED]:
-        context.log.error(f"Postgres refused the row {key}: {why}; its message stays in the queue")
-    if len(inserted.refused) > _LOGGED:
-        context.log.error(f"Postgres refused {len(inserted.refused) - _LOGGED} more rows")
-    return _sorted_out(parsed, inserted, perf_counter() - start)
+    inserted = Inserted()
+    with _told_plainly():
+        for attempt in Retrying(
+            retry=retry_if_exception_type(PassingError),
+            wait=wait_exponential(multiplier=2),
+            stop=stop_after_attempt(4),
+            before_sleep=lambda tried: context.log.warning(
+                f"{tried.outcome and tried.outcome.exception()} Trying again."
+            ),
+            reraise=True,
+        ):
+            with attempt, store.connect() as database:
+                database.insert(events, inserted)
+    persisted = _sorted_out(parsed, inserted, perf_counter() - start)
+    for left in persisted.left[:_LOGGED]:
+        context.log.warning(
+            f"message {left.message.id}, received {left.message.receive_count} times, stays in "
+            f"the queue: {left.reason}: {left.detail}"
+        )
+    if len(persisted.left) > _LOGGED:
+        context.log.warning(f"{len(persisted.left) - _LOGGED} more messages stay in the queue")
+    return persisted
 
 
 @dg.op(
@@ -164,12 +189,22 @@ def acknowledge_messages(
     with _told_plainly():
         source = queue.connect()
         failed = source.acknowledge(persisted.done)
-        source.release(persisted.left)
-    if failed:
-        codes = ", ".join(sorted(set(failed.values())))
+        kept = source.release([left.message for left in persisted.left])
+        if failed:
+            why = ", ".join(sorted(set(failed.values())))
+            if len(failed) == len(persisted.done):
+                raise AwsRefused(
+                    f"None of {len(failed)} messages could be acknowledged, though their rows are "
+                    f"committed: they come again, and in the end reach the DLQ. {why}"
+                )
+            context.log.warning(
+                f"{len(failed)} messages are stored, but not acknowledged; if they come again, "
+                f"they count as duplicates: {why}"
+            )
+    if kept:
+        why = ", ".join(sorted(set(kept.values())))
         context.log.warning(
-            f"{len(failed)} messages are stored, but not acknowledged: they come back and will "
-            f"count as duplicates ({codes})"
+            f"{len(kept)} rejected messages come again only after the visibility timeout: {why}"
         )
     seconds = {**persisted.seconds, "acknowledge": perf_counter() - start}
     return dg.Output(None, metadata=_metadata(persisted, len(failed), seconds))
@@ -193,8 +228,8 @@ process_feedback = dg.define_asset_job(
     description="Drain the SES feedback queue into Postgres. `feedback_queue_sensor` runs it when "
     "messages wait; by hand it does no harm.",
     executor_def=dg.in_process_executor,
-    # Ended by run monitoring after this, so that a run whose process is gone blocks no other.
-    tags={"dagster/max_runtime": "900"},
+    # Run monitoring then ends it, so that it blocks no other.
+    tags={"dagster/max_runtime": str(int(MAX_RUNTIME.total_seconds()))},
 )
 
 
@@ -207,7 +242,7 @@ def _events(outcome: Outcome) -> tuple[FeedbackEvent, ...]:
 def _sorted_out(parsed: Parsed, inserted: Inserted, seconds: float) -> Persisted:
     """Say of each message whether it is done, and why."""
     done: list[Message] = []
-    left: list[Message] = []
+    left: list[Left] = []
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     rows: Counter[str] = Counter()
@@ -216,13 +251,13 @@ def _sorted_out(parsed: Parsed, inserted: Inserted, seconds: float) -> Persisted
     for message, outcome in parsed.outcomes:
         events = _events(outcome)
         keys = {event.dedupe_key for event in events}
-        rows.update(event.notification_type for event in events if event.dedupe_key in new)
+        rows.update(_kind(event) for event in events if event.dedupe_key in new)
         times += (event.event_at for event in events)
-        if isinstance(outcome, Rejected) or not keys.isdisjoint(inserted.refused):
-            left.append(message)
-            counts["rejected"] += 1
-            refused = RejectedReason.REFUSED_BY_DATABASE
-            reasons[outcome.reason if isinstance(outcome, Rejected) else refused] += 1
+        refusals = [inserted.refused[key] for key in keys if key in inserted.refused]
+        if isinstance(outcome, Rejected):
+            left.append(Left(message, outcome.reason, outcome.detail))
+        elif refusals:
+            left.append(Left(message, RejectedReason.REFUSED_BY_DATABASE, refusals[0]))
         elif isinstance(outcome, Ignored):
             done.append(message)
             counts["ignored"] += 1
@@ -231,6 +266,8 @@ def _sorted_out(parsed: Parsed, inserted: Inserted, seconds: float) -> Persisted
             done.append(message)
             counts["duplicates" if new.isdisjoint(keys) else "stored"] += 1
         new -= keys  # of two messages with one event, the first has stored it
+    counts["rejected"] = len(left)
+    reasons.update(one.reason for one in left)
     return Persisted(
         done=done,
         left=left,
@@ -240,6 +277,11 @@ def _sorted_out(parsed: Parsed, inserted: Inserted, seconds: float) -> Persisted
         oldest=min(times, default=None),
         seconds={**parsed.seconds, "persist": seconds},
     )
+
+
+def _kind(event: FeedbackEvent) -> str:
+    """Name a kind for the metadata; an unknown one's name comes from the body, and may be long."""
+    return event.notification_type if event.notification_type in KINDS else "other"
 
 
 def _metadata(
@@ -273,12 +315,15 @@ def _table(name: str, counted: str, counts: Mapping[str, int]) -> dg.MetadataVal
 
 @contextmanager
 def _told_plainly() -> Iterator[None]:
-    """Let an error for a person end the op with its sentence, and retry only what may pass."""
+    """Let an error for a person end the op with its sentence alone.
+
+    Dagster stores and shows a stack trace with every failure. This one would say nothing that the
+    sentence does not, so Python's own setting leaves it out, until an op starts again. What
+    follows a failure is the end of the run's process.
+    """
     sys.__dict__.pop("tracebacklimit", None)
     try:
         yield
     except FeedbackError as error:
-        # Dagster stores and shows a stack trace with every failure. This one says nothing that
-        # the sentence does not; Python's own setting leaves it out.
         sys.tracebacklimit = 0
-        raise dg.Failure(str(error), allow_retries=isinstance(error, PassingError)) from None
+        raise dg.Failure(str(error)) from None

@@ -13,22 +13,28 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
-from dpp_feedback.aws_errors import explained
+from dpp_feedback.aws_errors import explained, not_sqs
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import BatchResultErrorEntryTypeDef, MessageTypeDef
+    from mypy_boto3_sqs.type_defs import (
+        ChangeMessageVisibilityBatchResultTypeDef,
+        DeleteMessageBatchResultTypeDef,
+        MessageTypeDef,
+    )
+
+    _BatchResult = DeleteMessageBatchResultTypeDef | ChangeMessageVisibilityBatchResultTypeDef
 
 T = TypeVar("T")
 
 BATCH = 10  # messages in one call: the limit of SQS
 THREADS = 16  # more gain nothing: the interpreter lock binds (measured)
-_WAIT = (
-    1  # seconds of long poll; a short poll asks only some of SQS's servers and may miss messages
-)
+_MAX_BYTES = 256 * 1024 * 1024  # of bodies in one run, which holds them all in memory
+# Seconds of long poll: a short poll asks only some of SQS's servers and may miss messages.
+_WAIT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +44,26 @@ class Depth:
     Attributes:
         waiting: may be received now.
         in_flight: received and not yet acknowledged.
-        delayed: not yet visible.
+        visibility_timeout: seconds for which a received message stays in flight, unless it is
+            acknowledged.
     """
 
     waiting: int
     in_flight: int
-    delayed: int
+    visibility_timeout: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What `Queue.receive` brought.
+
+    Attributes:
+        messages: each once; one that SQS delivers twice stands with one of its handles.
+        errors: why threads stopped early, if some did; the rest stays for the next run.
+    """
+
+    messages: list[Message]
+    errors: list[FeedbackError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +104,26 @@ class Queue:
         """Make a client; nothing is sent yet.
 
         boto3 finds the credentials (under IRSA the pod's role) and `AWS_ENDPOINT_URL` by itself.
+
+        Raises:
+            AwsRefused: one of boto3's own settings is wrong.
         """
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
 
         config = Config(
             connect_timeout=3,
-            read_timeout=15,  # with the retries below a sensor's 60 seconds are never used up
+            read_timeout=10,  # three attempts stay below the 60 seconds that a sensor has
             retries={"mode": "standard", "total_max_attempts": 3},
             max_pool_connections=THREADS,
         )
-        return cls(boto3.client("sqs", region_name=region, config=config), url, setting)
+        try:
+            # A session of its own: boto3's default one is shared, and not safe between threads.
+            client = boto3.Session().client("sqs", region_name=region, config=config)
+        except (BotoCoreError, ValueError, OSError) as error:
+            raise explained(error, "GetQueueAttributes", setting, url) from None
+        return cls(client, url, setting)
 
     def depth(self) -> Depth:
         """Ask how many messages there are.
@@ -110,54 +139,51 @@ class Queue:
                 AttributeNames=[
                     "ApproximateNumberOfMessages",
                     "ApproximateNumberOfMessagesNotVisible",
-                    "ApproximateNumberOfMessagesDelayed",
+                    "VisibilityTimeout",
                 ],
             ),
-        )["Attributes"]
+        ).get("Attributes")
+        if said is None:
+            raise not_sqs("GetQueueAttributes")
         return Depth(
             waiting=int(said["ApproximateNumberOfMessages"]),
             in_flight=int(said["ApproximateNumberOfMessagesNotVisible"]),
-            delayed=int(said["ApproximateNumberOfMessagesDelayed"]),
+            visibility_timeout=int(said["VisibilityTimeout"]),
         )
 
-    def receive(
-        self, max_messages: int, max_seconds: float, threads: int = THREADS
-    ) -> list[Message]:
+    def receive(self, max_messages: int, max_seconds: float, threads: int = THREADS) -> Taken:
         """Receive until the queue is empty, or one of the limits is reached.
 
         Args:
-            max_messages: at most so many.
+            max_messages: at most so many, and at most 256 MiB of bodies.
             max_seconds: no call begins later than this.
             threads: calls at the same time.
 
-        Returns:
-            Each message once: one that SQS delivers twice stands with its latest handle.
-
         Raises:
-            AwsRefused, AwsUnavailable: as `depth`, if no message at all came. If some came, they
-                are returned, and the rest stays for the next run.
+            AwsRefused, AwsUnavailable: as `depth`, if no message at all came.
         """
         received: dict[str, Message] = {}
-        failed: list[FeedbackError] = []
-        left = max_messages
+        errors: list[FeedbackError] = []
+        left, size = max_messages, 0
         lock = Lock()
         end = monotonic() + max_seconds
 
         def take() -> None:
-            nonlocal left
+            nonlocal left, size
             while monotonic() < end:
                 with lock:
-                    asked = min(BATCH, left)
+                    asked = min(BATCH, left) if size < _MAX_BYTES else 0
                     left -= asked
                 if asked == 0:
                     return
                 try:
                     got = self._receive(asked)
                 except FeedbackError as error:
-                    failed.append(error)
+                    errors.append(error)
                     return
                 with lock:
                     left += asked - len(got)
+                    size += sum(len(message.body) for message in got)
                     received.update((message.id, message) for message in got)
                 if not got:
                     return
@@ -165,43 +191,45 @@ class Queue:
         with ThreadPoolExecutor(threads, "receive") as pool:
             for done in [pool.submit(take) for _ in range(threads)]:
                 done.result()
-        if failed and not received:
-            raise failed[0]
-        return list(received.values())
+        if errors and not received:
+            raise errors[0]
+        return Taken(list(received.values()), errors)
 
     def acknowledge(self, messages: Sequence[Message]) -> dict[str, str]:
         """Delete messages from the queue.
 
         Returns:
-            SQS's error code for each message that could not be deleted, by message id. Such a
-            message comes back, and is then found to be stored already.
+            Why a message could not be deleted, by message id. It may come back, and is then found
+            to be stored already.
         """
-        return self._in_batches(
-            "DeleteMessageBatch",
-            messages,
-            lambda batch: self._client.delete_message_batch(
+
+        def delete(batch: list[tuple[int, Message]]) -> DeleteMessageBatchResultTypeDef:
+            return self._client.delete_message_batch(
                 QueueUrl=self._url,
                 Entries=[{"Id": str(i), "ReceiptHandle": m.receipt_handle} for i, m in batch],
-            ).get("Failed", []),
-        )
+            )
+
+        return self._in_batches("DeleteMessageBatch", messages, delete)
 
     def release(self, messages: Sequence[Message]) -> dict[str, str]:
         """Hand messages back, to be received again at once instead of after the visibility timeout.
 
         Returns:
-            SQS's error code for each message that could not be handed back, by message id.
+            Why a message could not be handed back, by message id.
         """
-        return self._in_batches(
-            "ChangeMessageVisibilityBatch",
-            messages,
-            lambda batch: self._client.change_message_visibility_batch(
+
+        def show(
+            batch: list[tuple[int, Message]],
+        ) -> ChangeMessageVisibilityBatchResultTypeDef:
+            return self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
                     {"Id": str(i), "ReceiptHandle": m.receipt_handle, "VisibilityTimeout": 0}
                     for i, m in batch
                 ],
-            ).get("Failed", []),
-        )
+            )
+
+        return self._in_batches("ChangeMessageVisibilityBatch", messages, show)
 
     def _receive(self, number: int) -> list[Message]:
         said = self._call(
@@ -213,23 +241,32 @@ class Queue:
                 MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
             ),
         )
-        return [_message(raw) for raw in said.get("Messages", [])]
+        try:
+            return [_message(raw) for raw in said.get("Messages", [])]
+        except (KeyError, ValueError):
+            raise not_sqs("ReceiveMessage") from None
 
     def _in_batches(
         self,
         operation: str,
         messages: Sequence[Message],
-        send: Callable[[list[tuple[int, Message]]], Iterable[BatchResultErrorEntryTypeDef]],
+        send: Callable[[list[tuple[int, Message]]], _BatchResult],
     ) -> dict[str, str]:
         numbered = list(enumerate(messages))
         batches = [numbered[i : i + BATCH] for i in range(0, len(numbered), BATCH)]
 
         def run(batch: list[tuple[int, Message]]) -> dict[str, str]:
             try:
-                failed = self._call(operation, lambda: send(batch))
+                said = self._call(operation, lambda: send(batch))
             except FeedbackError as error:
                 return {message.id: str(error) for _, message in batch}
-            return {messages[int(entry["Id"])].id: entry["Code"] for entry in failed}
+            done = {entry["Id"] for entry in said.get("Successful", [])}
+            codes = {entry["Id"]: entry.get("Code", "") for entry in said.get("Failed", [])}
+            return {
+                message.id: f"SQS refused {operation}: {codes.get(str(i)) or 'it does not say why'}"
+                for i, message in batch
+                if str(i) not in done
+            }
 
         with ThreadPoolExecutor(THREADS, operation) as pool:
             failed: dict[str, str] = {}
@@ -242,7 +279,8 @@ class Queue:
 
         try:
             return call()
-        except (BotoCoreError, ClientError) as error:
+        # The last two: boto3 reads the token of the pod's role, and what the endpoint answers.
+        except (BotoCoreError, ClientError, OSError, ValueError) as error:
             raise explained(error, operation, self._setting, self._url) from None
 
 

@@ -1,4 +1,4 @@
-"""The environment as Dagster resources: the only place that names an environment variable.
+"""The environment as Dagster resources: the only place that reads an environment variable.
 
 Nothing is read before it is used, so definitions load anywhere; a missing or malformed setting is
 one sentence that names it, when an op or a sensor first needs it.
@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-from dpp_feedback.connection import require_readable
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.queue import Queue
 from dpp_feedback.store import Store
 
 DEFAULT_REGION = "ap-northeast-2"
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
@@ -61,12 +60,9 @@ def database_url() -> str:
     """Read `DATABASE_URL`.
 
     Raises:
-        SettingError: it is missing.
-        DatabaseRefused: it is no address of a Postgres database.
+        SettingError: it is missing. Whether it is an address, `connection.connect` says.
     """
-    url = _required("DATABASE_URL")
-    require_readable(url)
-    return url
+    return _required("DATABASE_URL")
 
 
 def aws_region() -> str:
@@ -75,7 +71,7 @@ def aws_region() -> str:
     Raises:
         SettingError: it is no name of a region.
     """
-    region = os.environ.get("AWS_REGION") or DEFAULT_REGION
+    region = os.environ.get("AWS_REGION", "").strip() or DEFAULT_REGION
     if not _REGION.fullmatch(region):
         raise SettingError(
             f"AWS_REGION is {region!r}, no name of a region. Write one like ap-northeast-2."
@@ -87,22 +83,27 @@ def max_parallel_runs() -> int:
     """Read `SES_FEEDBACK_MAX_PARALLEL_RUNS`: how many runs may drain the queue at once.
 
     Raises:
-        SettingError: it is no whole number of 1 or more.
+        SettingError: it is no whole number from 1 to 99.
     """
-    value = os.environ.get("SES_FEEDBACK_MAX_PARALLEL_RUNS") or "1"
-    if not value.isdecimal() or int(value) < 1:
+    value = os.environ.get("SES_FEEDBACK_MAX_PARALLEL_RUNS", "").strip() or "1"
+    if not re.fullmatch("[1-9][0-9]?", value):
         raise SettingError(
-            f"SES_FEEDBACK_MAX_PARALLEL_RUNS is {value!r}. Write a whole number of 1 or more."
+            "SES_FEEDBACK_MAX_PARALLEL_RUNS is no whole number from 1 to 99. Write 1, or more if "
+            "one run at a time falls behind."
         )
     return int(value)
 
 
 def _queue_url(name: str, region: str) -> str:
     url = _required(name)
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or len(parts.path.strip("/").split("/")) != 2:
-        raise SettingError(
-            f"{name} is {url!r}, no URL of a queue. Write "
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # "https://["
+        parts = urlsplit("")
+    segments = parts.path.strip("/").split("/")
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc or len(segments) != 2:
+        raise SettingError(  # without the value, which may be another setting's, password and all
+            f"{name} is no URL of a queue. Write "
             f"https://sqs.{region}.amazonaws.com/<account>/<queue>; "
             "`aws sqs get-queue-url --queue-name <queue>` prints it."
         )
@@ -117,7 +118,7 @@ def _queue_url(name: str, region: str) -> str:
 
 
 def _required(name: str) -> str:
-    value = os.environ.get(name)
+    value = os.environ.get(name, "").strip()
     if not value:
         raise SettingError(
             f"{name} is not set. Set it in the environment (in production the ConfigMap or "

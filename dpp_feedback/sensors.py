@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
 
 from dpp_feedback.errors import FeedbackError
-from dpp_feedback.ingest import process_feedback
+from dpp_feedback.ingest import MAX_MESSAGES, MAX_RUNTIME, process_feedback, ses_feedback_events
 from dpp_feedback.resources import FeedbackQueue, max_parallel_runs
 
 if TYPE_CHECKING:
     from dpp_feedback.queue import Depth
 
-_MESSAGES_PER_RUN = 10_000
 _BACK_OFF = timedelta(seconds=30)  # after one failed run; doubled with each further one
 _LONGEST_BACK_OFF = timedelta(minutes=15)
 # A run whose process is gone may stand as started for ever where run monitoring is off. Older
 # than this it counts no longer: a second drain does no harm, none at all does.
-_STALE = timedelta(minutes=30)
+_STALE = 2 * MAX_RUNTIME
+# After a failure: each message that a failing run has received is one receive nearer to the DLQ.
+_MESSAGES_TO_TRY = 100
 _UNDER_WAY = [Status.NOT_STARTED, Status.QUEUED, Status.STARTING, Status.STARTED, Status.CANCELING]
 
 
@@ -44,8 +45,8 @@ class Past:
     last_failure: datetime | None
 
 
-def runs_to_launch(depth: Depth, past: Past, max_parallel: int, now: datetime) -> int | str:
-    """Decide how many runs to ask for, or say why none."""
+def runs_to_launch(depth: Depth, past: Past, max_parallel: int, now: datetime) -> list[int] | str:
+    """Decide which runs to ask for, each by its `max_messages`, or say why none."""
     if depth.waiting == 0:
         return f"Nothing waiting; {depth.in_flight} in flight."
     if past.under_way >= max_parallel:
@@ -57,9 +58,9 @@ def runs_to_launch(depth: Depth, past: Past, max_parallel: int, now: datetime) -
                 f"{depth.waiting} waiting; the last {past.failures} run(s) failed, and say why. "
                 f"Trying again at {again:%H:%M:%S} UTC."
             )
-        return 1
-    wanted = -(-depth.waiting // _MESSAGES_PER_RUN)
-    return min(wanted, max_parallel - past.under_way)
+        return [_MESSAGES_TO_TRY]
+    wanted = -(-depth.waiting // MAX_MESSAGES)
+    return [MAX_MESSAGES] * min(wanted, max_parallel - past.under_way)
 
 
 @dg.sensor(
@@ -81,7 +82,12 @@ def feedback_queue_sensor(
     decision = runs_to_launch(depth, _past(context.instance, now), max_parallel, now)
     if isinstance(decision, str):
         return dg.SkipReason(decision)
-    return [dg.RunRequest() for _ in range(decision)]
+    return [dg.RunRequest(run_config=_config(max_messages)) for max_messages in decision]
+
+
+def _config(max_messages: int) -> dict[str, Any]:
+    ops = {"receive_messages": {"config": {"max_messages": max_messages}}}
+    return {"ops": {ses_feedback_events.node_def.name: {"ops": ops}}}
 
 
 def _past(instance: dg.DagsterInstance, now: datetime) -> Past:

@@ -1,4 +1,4 @@
-"""Postgres: every SQL statement of the product.
+"""Postgres: every SQL statement that a run executes.
 
 Insert each event once, and say what is wrong with the database. The tables themselves are made
 in migrations/; what an event means is feedback/'s business.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable, connect
 from dpp_feedback.feedback.events import FeedbackEvent
@@ -48,22 +49,6 @@ FROM unnest({", ".join(f"%b::{'text' if t == 'jsonb' else t}[]" for t in _COLUMN
 ON CONFLICT (dedupe_key) DO NOTHING
 RETURNING dedupe_key
 """  # noqa: S608 - made of the constants above
-
-# Of ordinary length: a column too narrow for a rare value must not stop the ordinary ones.
-_PROBE = FeedbackEvent(
-    notification_type="Delivery",
-    ses_message_id="0000000000000000-probe",
-    feedback_id=None,
-    source="probe@example.com",
-    primary_recipient="probe@example.com",
-    bounce_type=None,
-    bounce_sub_type=None,
-    type_data={},
-    configuration_set=None,
-    event_at=datetime(2026, 2, 17, tzinfo=UTC),
-    sns_message_id=None,
-    dedupe_key="0000000000000000-probe",
-)
 
 
 @dataclass(slots=True)
@@ -113,8 +98,8 @@ class Store:
     def check(self) -> None:
         """Make sure that events can be stored now: insert one, and take it back.
 
-        Nothing less shows a missing table or column, a missing right, a policy, a standby and a
-        full disk alike.
+        Nothing less shows a missing table or column, a missing right, a standby and a trigger
+        that swallows rows alike.
 
         Raises:
             DatabaseRefused, DatabaseUnavailable: they cannot.
@@ -123,23 +108,33 @@ class Store:
 
         try:
             with self._connection.transaction(force_rollback=True):
-                self._connection.execute(_INSERT, _arrays([_PROBE]))
+                self._connection.execute("SET LOCAL lock_timeout = '10s'")
+                stored = self._connection.execute(_INSERT, _arrays([_probe()])).fetchall()
         except psycopg.Error as error:
             raise _insert_failed(error) from None
+        if not stored:
+            raise DatabaseRefused(
+                "public.ses_feedback_events takes rows and keeps none of them: look for a trigger "
+                "or a rule on it that drops them, and remove that."
+            )
 
-    def insert(self, events: Sequence[FeedbackEvent]) -> Inserted:
+    def insert(self, events: Sequence[FeedbackEvent], outcome: Inserted | None = None) -> Inserted:
         """Store events, each exactly once by its dedupe key; committed on return.
 
         A row that Postgres refuses is found by halving the batch, and does not keep the others
         from being stored.
 
+        Args:
+            events: any number.
+            outcome: is added to, batch by batch, and returned; a new one if None. After an error
+                it holds what is committed, so that the same call with it goes on from there.
+
         Raises:
             DatabaseRefused, DatabaseUnavailable: the table or the server is at fault, not a row.
-                Batches stored before that stay stored; inserting again is harmless.
         """
         import psycopg
 
-        outcome = Inserted()
+        outcome = Inserted() if outcome is None else outcome
         # Sorted, so that two drains that meet the same keys wait for each other in one order
         # and never in a circle.
         rows = sorted(events, key=lambda event: event.dedupe_key)
@@ -151,16 +146,13 @@ class Store:
         return outcome
 
     def _insert(self, rows: Sequence[FeedbackEvent], outcome: Inserted) -> None:
-        from psycopg import errors
+        import psycopg
 
         try:
             stored = self._connection.execute(_INSERT, _arrays(rows)).fetchall()
-        except (
-            errors.DataError,
-            errors.IntegrityError,
-            errors.ProgramLimitExceeded,  # a value too long for an index
-            errors.RaiseException,  # a trigger of the user's
-        ) as error:
+        except psycopg.Error as error:
+            if not _may_be_a_row(error, len(rows)):
+                raise
             if len(rows) == 1:
                 outcome.refused[rows[0].dedupe_key] = _refusal(error)
                 return
@@ -169,6 +161,46 @@ class Store:
             self._insert(rows[middle:], outcome)
         else:
             outcome.new.update(key for (key,) in stored)
+
+
+def _may_be_a_row(error: psycopg.Error, rows: int) -> bool:
+    """Whether fewer rows may fare better: `check` has shown that an ordinary one is taken."""
+    from psycopg import errors
+
+    if isinstance(error, errors.QueryCanceled):
+        return rows > 1  # statement_timeout: half of it may be in time
+    if isinstance(error, errors.ProgramLimitExceeded):  # a value too long for an index
+        return True
+    return not isinstance(
+        error,
+        errors.OperationalError
+        | errors.InterfaceError
+        | errors.UndefinedTable
+        | errors.UndefinedColumn
+        | errors.ReadOnlySqlTransaction,
+    )
+
+
+def _probe() -> FeedbackEvent:
+    """An event of ordinary length: a column too narrow for a rare value must not stop a run.
+
+    Its key is new each time, so that a run waits for no other's.
+    """
+    name = f"0000000000000000-{uuid4()}"
+    return FeedbackEvent(
+        notification_type="Delivery",
+        ses_message_id=name,
+        feedback_id=None,
+        source="probe@example.com",
+        primary_recipient="probe@example.com",
+        bounce_type=None,
+        bounce_sub_type=None,
+        type_data={},
+        configuration_set=None,
+        event_at=datetime.now(UTC),
+        sns_message_id=None,
+        dedupe_key=name,
+    )
 
 
 def _arrays(rows: Sequence[FeedbackEvent]) -> list[list[Any]]:
@@ -191,27 +223,34 @@ def _refusal(error: psycopg.Error) -> str:
 def _insert_failed(error: psycopg.Error) -> FeedbackError:
     from psycopg import errors
 
+    table = "public.ses_feedback_events"
     match error:
         case errors.UndefinedTable():
             return DatabaseRefused(
-                "The table public.ses_feedback_events is missing in the database of DATABASE_URL: "
-                "run `dpp-feedback migrate`."
+                f"The table {table} is missing in the database of DATABASE_URL: run "
+                "`dpp-feedback migrate`."
             )
         case errors.UndefinedColumn() | errors.InvalidColumnReference():
             return DatabaseRefused(
-                "The table public.ses_feedback_events is not of this version: run "
-                "`dpp-feedback migrate`."
+                f"The table {table} is not of this version: run `dpp-feedback migrate`."
             )
         case errors.InsufficientPrivilege():
             return DatabaseRefused(
-                "The login in DATABASE_URL may not insert into public.ses_feedback_events: use "
-                "the table's owner or a role that the migrations grant it to."
+                f"The login in DATABASE_URL may not insert into {table}: use the table's owner, "
+                "or a role that the migrations grant it to."
             )
         case errors.ReadOnlySqlTransaction():
             return DatabaseUnavailable(
-                "The database of DATABASE_URL is read-only: a standby, or one that is failing over."
+                "The database of DATABASE_URL is read-only, as a standby is: wait for the "
+                "fail-over to end, or name the primary."
+            )
+        case errors.LockNotAvailable():
+            return DatabaseUnavailable(
+                f"Something has locked {table} for 10 seconds: see pg_stat_activity, and end it."
             )
         case errors.OperationalError() | errors.InterfaceError():
-            return DatabaseUnavailable(f"The database fails: {_refusal(error)}. It is tried again.")
+            return DatabaseUnavailable(
+                f"The database of DATABASE_URL fails: {_refusal(error)}. See the server's log."
+            )
         case _:
-            return DatabaseRefused(f"The database does not take events: {_refusal(error)}.")
+            return DatabaseRefused(f"{table} does not take events: {_refusal(error)}.")

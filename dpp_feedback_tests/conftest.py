@@ -56,7 +56,7 @@ def database(database_url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]
 def environment(stack: Stack, database_url: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The product's settings, in the environment: a database and wired queues of the test's own.
 
-    A message that is received and not acknowledged is back after 2 seconds.
+    A message that is received and not acknowledged is back after 3 seconds.
     """
     settings = stack.settings()
     own = uuid4().hex
@@ -67,7 +67,7 @@ def environment(stack: Stack, database_url: str, monkeypatch: pytest.MonkeyPatch
         queue=f"queue-{own}",
         dead_letter_queue=f"dlq-{own}",
         sender_domain=f"{own}.example",
-        visibility_seconds=2,
+        visibility_seconds=3,
     )
     settings |= wiring.wire(settings["AWS_ENDPOINT_URL"], settings["AWS_REGION"], names)
     settings["DATABASE_URL"] = database_url

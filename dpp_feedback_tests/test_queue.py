@@ -38,7 +38,7 @@ def _send(sqs: SQSClient, environment: dict[str, str], number: int) -> set[str]:
 
 
 def _until_waiting(queue: Queue, number: int) -> None:
-    """Wait until so many messages are visible again; the environment's timeout is 2 seconds."""
+    """Wait until so many messages are visible again; the environment's timeout is 3 seconds."""
     end = monotonic() + 30
     while queue.depth().waiting != number:
         assert monotonic() < end, queue.depth()
@@ -49,8 +49,8 @@ def test_everything_that_waits_is_received_once(
     queue: Queue, environment: dict[str, str], sqs: SQSClient
 ) -> None:
     bodies = _send(sqs, environment, 137)
-    assert queue.depth() == Depth(waiting=137, in_flight=0, delayed=0)
-    messages = queue.receive(1000, 30)
+    assert queue.depth() == Depth(waiting=137, in_flight=0, visibility_timeout=3)
+    messages = queue.receive(1000, 30).messages
     assert {message.body for message in messages} == bodies
     assert len(messages) == 137
     first = messages[0]
@@ -64,25 +64,25 @@ def test_no_more_is_received_than_asked_for(
     queue: Queue, environment: dict[str, str], sqs: SQSClient
 ) -> None:
     _send(sqs, environment, 60)
-    assert len(queue.receive(25, 30)) == 25
+    assert len(queue.receive(25, 30).messages) == 25
     assert queue.depth().waiting == 35
 
 
 def test_receiving_ends_in_time(queue: Queue, environment: dict[str, str], sqs: SQSClient) -> None:
     _send(sqs, environment, 20)
-    assert queue.receive(1000, max_seconds=0) == []
+    assert queue.receive(1000, max_seconds=0).messages == []
     assert queue.depth().waiting == 20
 
 
 def test_an_empty_queue_gives_nothing(queue: Queue) -> None:
-    assert queue.receive(10, 30) == []
+    assert queue.receive(10, 30).messages == []
 
 
 def test_what_is_acknowledged_never_comes_back(
     queue: Queue, environment: dict[str, str], sqs: SQSClient
 ) -> None:
     _send(sqs, environment, 33)
-    messages = queue.receive(1000, 30)
+    messages = queue.receive(1000, 30).messages
     assert queue.acknowledge(messages[:30]) == {}
     _until_waiting(queue, 3)
 
@@ -91,9 +91,9 @@ def test_what_is_handed_back_is_received_again_at_once(
     queue: Queue, environment: dict[str, str], sqs: SQSClient
 ) -> None:
     _send(sqs, environment, 12)
-    messages = queue.receive(1000, 30)
+    messages = queue.receive(1000, 30).messages
     assert queue.release(messages) == {}
-    again = queue.receive(1000, 30)
+    again = queue.receive(1000, 30).messages
     assert {message.id for message in again} == {message.id for message in messages}
     assert {message.receive_count for message in again} == {2}
 
@@ -102,7 +102,7 @@ def test_a_message_that_cannot_be_acknowledged_is_named_and_keeps_no_other_back(
     queue: Queue, environment: dict[str, str], sqs: SQSClient
 ) -> None:
     _send(sqs, environment, 20)
-    messages = queue.receive(1000, 30)
+    messages = queue.receive(1000, 30).messages
     messages[5] = replace(messages[5], receipt_handle="stale")
     assert list(queue.acknowledge(messages)) == [messages[5].id]
     _until_waiting(queue, 1)
@@ -115,7 +115,7 @@ def test_a_lost_endpoint_fails_each_message_and_raises_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _send(sqs, environment, 11)
-    messages = queue.receive(1000, 30)
+    messages = queue.receive(1000, 30).messages
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     failed = FeedbackQueue().connect().acknowledge(messages)
     assert failed.keys() == {message.id for message in messages}

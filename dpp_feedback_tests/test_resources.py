@@ -38,7 +38,7 @@ def test_a_bad_database_url_is_named_and_its_password_is_not(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
     with pytest.raises(FeedbackError) as caught:
-        database_url()
+        FeedbackStore().connect()
     assert str(caught.value).startswith(said)
     assert "secret" not in str(caught.value)
 
@@ -53,9 +53,12 @@ def test_both_schemes_of_postgres_are_read(monkeypatch: pytest.MonkeyPatch) -> N
     ("url", "said"),
     [
         ("", "SQS_QUEUE_URL is not set."),
-        ("decisionproof-ses-feedback-queue", "SQS_QUEUE_URL is 'decisionproof"),
-        ("arn:aws:sqs:ap-northeast-2:123456789012:queue", "SQS_QUEUE_URL is 'arn:"),
-        ("https://sqs.ap-northeast-2.amazonaws.com/queue", "SQS_QUEUE_URL is 'https:"),
+        ("decisionproof-ses-feedback-queue", "SQS_QUEUE_URL is no URL of a queue."),
+        ("arn:aws:sqs:ap-northeast-2:123456789012:queue", "SQS_QUEUE_URL is no URL of a queue."),
+        ("https://sqs.ap-northeast-2.amazonaws.com/queue", "SQS_QUEUE_URL is no URL of a queue."),
+        ("https://[bad/1/queue", "SQS_QUEUE_URL is no URL of a queue."),
+        ("https://me:secret@host/1/queue", "SQS_QUEUE_URL is no URL of a queue."),
+        ("postgresql://me:secret@host/db", "SQS_QUEUE_URL is no URL of a queue."),
         (f"{QUEUE}.fifo", "SQS_QUEUE_URL names a FIFO queue"),
         (
             QUEUE.replace("ap-northeast-2", "eu-west-1"),
@@ -69,6 +72,7 @@ def test_a_bad_queue_url_is_named(monkeypatch: pytest.MonkeyPatch, url: str, sai
     with pytest.raises(SettingError) as caught:
         FeedbackQueue().connect()
     assert str(caught.value).startswith(said)
+    assert "secret" not in str(caught.value)
 
 
 def test_the_region_is_seoul_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,12 +80,14 @@ def test_the_region_is_seoul_unless_set(monkeypatch: pytest.MonkeyPatch) -> None
     assert aws_region() == "ap-northeast-2"
     monkeypatch.setenv("AWS_REGION", "us-gov-west-1")
     assert aws_region() == "us-gov-west-1"
+    monkeypatch.setenv("AWS_REGION", "eusc-de-east-1 ")
+    assert aws_region() == "eusc-de-east-1"
     monkeypatch.setenv("AWS_REGION", "us-east")
     with pytest.raises(SettingError, match="AWS_REGION is 'us-east'"):
         aws_region()
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "٢x"])
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "٢", "1" * 5000])
 def test_the_number_of_parallel_runs_is_a_whole_number(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
@@ -99,7 +105,7 @@ def test_a_server_that_does_not_answer_is_told_from_a_refused_database(
     with pytest.raises(DatabaseUnavailable, match=r"Connection refused\. Check the address"):
         FeedbackStore().connect()
     monkeypatch.setenv("DATABASE_URL", f"{database_url}_missing")
-    with pytest.raises(DatabaseRefused, match=r'database "\w+" does not exist\.'):
+    with pytest.raises(DatabaseRefused, match=r'database "\w+" does not exist\. Check its'):
         FeedbackStore().connect()
     monkeypatch.setenv("DATABASE_URL", database_url.replace("postgres@", "nobody:secret@"))
     with pytest.raises(DatabaseRefused, match=r'role "nobody" does not exist') as caught:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
+from dagster import validate_run_config
 
 from dpp_feedback.definitions import defs
 from dpp_feedback.ingest import process_feedback
@@ -23,8 +24,10 @@ NOW = datetime(2026, 2, 20, 12, tzinfo=UTC)
 QUIET = Past(under_way=0, failures=0, last_failure=None)
 
 
-def _decide(waiting: int, past: Past = QUIET, max_parallel: int = 1) -> int | str:
-    return runs_to_launch(Depth(waiting, in_flight=0, delayed=0), past, max_parallel, NOW)
+def _decide(waiting: int, past: Past = QUIET, max_parallel: int = 1) -> list[int] | str:
+    return runs_to_launch(
+        Depth(waiting, in_flight=0, visibility_timeout=300), past, max_parallel, NOW
+    )
 
 
 def test_an_empty_queue_needs_no_run() -> None:
@@ -32,12 +35,12 @@ def test_an_empty_queue_needs_no_run() -> None:
 
 
 def test_messages_in_flight_are_no_reason_for_a_run() -> None:
-    said = runs_to_launch(Depth(0, in_flight=7, delayed=0), QUIET, 1, NOW)
+    said = runs_to_launch(Depth(0, in_flight=7, visibility_timeout=300), QUIET, 1, NOW)
     assert said == "Nothing waiting; 7 in flight."
 
 
 def test_one_waiting_message_is_enough_for_a_run() -> None:
-    assert _decide(1) == 1
+    assert _decide(1) == [10_000]
 
 
 def test_a_run_under_way_is_enough() -> None:
@@ -46,27 +49,27 @@ def test_a_run_under_way_is_enough() -> None:
 
 
 def test_a_large_backlog_gets_as_many_runs_as_the_setting_allows() -> None:
-    assert _decide(10_001, max_parallel=4) == 2
-    assert _decide(1_000_000, max_parallel=4) == 4
-    assert _decide(1_000_000, Past(3, 0, None), max_parallel=4) == 1
+    assert _decide(10_001, max_parallel=4) == [10_000, 10_000]
+    assert _decide(1_000_000, max_parallel=4) == [10_000] * 4
+    assert _decide(1_000_000, Past(3, 0, None), max_parallel=4) == [10_000]
 
 
 @pytest.mark.parametrize(
     ("failures", "wait"), [(1, 30), (2, 60), (3, 120), (5, 480), (6, 900), (10, 900)]
 )
 def test_each_failure_doubles_the_wait_up_to_a_quarter_of_an_hour(failures: int, wait: int) -> None:
-    def after(seconds: int) -> int | str:
+    def after(seconds: int) -> list[int] | str:
         return _decide(9, Past(0, failures, NOW - timedelta(seconds=seconds)))
 
-    assert after(wait) == 1
+    assert after(wait) == [100]
     said = after(wait - 1)
     assert isinstance(said, str)
     assert f"the last {failures} run(s) failed" in said
 
 
-def test_after_failures_one_run_tries_alone() -> None:
+def test_after_failures_one_run_tries_alone_and_with_few_messages() -> None:
     past = Past(0, 2, NOW - timedelta(hours=1))
-    assert _decide(1_000_000, past, max_parallel=8) == 1
+    assert _decide(1_000_000, past, max_parallel=8) == [100]
 
 
 @pytest.fixture
@@ -87,7 +90,7 @@ def _send(sqs: SQSClient, environment: dict[str, str]) -> None:
     sqs.send_message(QueueUrl=environment["SQS_QUEUE_URL"], MessageBody="{}")
 
 
-def test_the_sensor_asks_for_a_run_without_key_config_or_anything_personal(
+def test_the_sensor_asks_for_a_run_without_key_or_anything_of_a_message(
     instance: dg.DagsterInstance, environment: dict[str, str], sqs: SQSClient
 ) -> None:
     assert _tick(instance) == "Nothing waiting; 0 in flight."
@@ -96,7 +99,9 @@ def test_the_sensor_asks_for_a_run_without_key_config_or_anything_personal(
     assert isinstance(requests, list)
     (request,) = requests
     assert request.run_key is None
-    assert request.run_config == {}
+    ops = {"receive_messages": {"config": {"max_messages": 10_000}}}
+    assert request.run_config == {"ops": {"ses_feedback_events": {"ops": ops}}}
+    assert validate_run_config(defs.resolve_job_def(process_feedback.name), request.run_config)
     assert not {name for name in request.tags if not name.startswith("dagster/")}
 
 
@@ -133,9 +138,15 @@ def test_the_sensor_backs_off_after_a_failed_run(
     ("name", "value", "said"),
     [
         ("SQS_QUEUE_URL", None, "SQS_QUEUE_URL is not set."),
-        ("SQS_QUEUE_URL", "queue", "SQS_QUEUE_URL is 'queue', no URL of a queue."),
+        ("SQS_QUEUE_URL", "queue", "SQS_QUEUE_URL is no URL of a queue."),
         ("AWS_REGION", "Seoul", "AWS_REGION is 'Seoul', no name of a region."),
-        ("SES_FEEDBACK_MAX_PARALLEL_RUNS", "many", "SES_FEEDBACK_MAX_PARALLEL_RUNS is 'many'."),
+        ("SES_FEEDBACK_MAX_PARALLEL_RUNS", "many", "SES_FEEDBACK_MAX_PARALLEL_RUNS is no whole"),
+        (
+            "AWS_ENDPOINT_URL",
+            "localhost:4566",
+            "boto3 cannot call SQS (ValueError: Invalid endpoint",
+        ),
+        ("AWS_PROFILE", "nobody", "boto3 cannot call SQS (ProfileNotFound: "),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1", "SQS does not answer (EndpointConnectionError)"),
     ],
 )

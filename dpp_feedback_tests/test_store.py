@@ -7,15 +7,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable
 from dpp_feedback.feedback.events import FeedbackEvent
-from dpp_feedback.store import Store
+from dpp_feedback.migrate import migrate
+from dpp_feedback.store import Inserted, Store
 
 if TYPE_CHECKING:
-    import psycopg
+    from dpp_feedback.local.stack import Stack
 
     Database = psycopg.Connection[tuple[Any, ...]]
 
@@ -212,6 +215,108 @@ def test_a_connection_that_is_lost_is_a_fault_that_may_pass(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'dpp_feedback' AND datname = current_database()"
         )
-        with pytest.raises(DatabaseUnavailable, match="It is tried again"):
+        with pytest.raises(DatabaseUnavailable, match="fails: AdminShutdown"):
             store.insert([_event(1)])
     assert _count(database) == 0
+
+
+def test_a_policy_that_refuses_one_row_refuses_only_that_row(
+    database: Database, database_url: str
+) -> None:
+    owner = f"owner_{database.info.dbname}"
+    database.execute(f"""
+        CREATE ROLE {owner} LOGIN;
+        ALTER TABLE public.ses_feedback_events OWNER TO {owner};
+        CREATE POLICY all_may ON public.ses_feedback_events USING (true);
+        CREATE POLICY not_three ON public.ses_feedback_events AS RESTRICTIVE
+          USING (true) WITH CHECK (primary_recipient <> 'person3@example.org');
+    """)
+    try:
+        with Store.connect(database_url.replace("postgres@", f"{owner}@")) as store:
+            store.check()
+            inserted = store.insert([_event(number) for number in range(10)])
+    finally:
+        database.execute("ALTER TABLE public.ses_feedback_events OWNER TO postgres")
+        database.execute(f"DROP OWNED BY {owner}; DROP ROLE {owner}")
+    assert list(inserted.refused) == [_event(3).dedupe_key]
+    assert len(inserted.new) == 9
+
+
+def test_a_batch_that_is_too_slow_is_halved(database: Database, database_url: str) -> None:
+    database.execute("""
+        CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$;
+        CREATE TRIGGER dawdle BEFORE INSERT ON public.ses_feedback_events
+        FOR EACH ROW EXECUTE FUNCTION dawdle();
+    """)
+    with Store.connect(f"{database_url}?options=-cstatement_timeout%3D500") as store:
+        assert len(store.insert([_event(number) for number in range(40)]).new) == 40
+
+
+def test_a_trigger_that_swallows_rows_is_found_before_a_message_is_received(
+    database: Database, database_url: str
+) -> None:
+    database.execute("""
+        CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RETURN NULL; END $$;
+        CREATE TRIGGER swallow BEFORE INSERT ON public.ses_feedback_events
+        FOR EACH ROW EXECUTE FUNCTION swallow();
+    """)
+    with Store.connect(database_url) as store, pytest.raises(DatabaseRefused, match="keeps none"):
+        store.check()
+
+
+def test_a_run_does_not_wait_for_what_another_is_checking(
+    database: Database, database_url: str
+) -> None:
+    with Store.connect(database_url) as one, Store.connect(database_url) as other:
+        one._connection.execute("BEGIN")
+        one.check()
+        other.check()
+    assert _count(database) == 0
+
+
+def test_an_insert_that_failed_goes_on_from_where_it_was(
+    database: Database, database_url: str
+) -> None:
+    database.execute("""
+        CREATE SEQUENCE attempts;
+        CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN
+            IF nextval('attempts') = 1500 THEN RAISE 'no' USING ERRCODE = 'admin_shutdown'; END IF;
+            RETURN NEW;
+          END $$;
+        CREATE TRIGGER fail_once BEFORE INSERT ON public.ses_feedback_events
+        FOR EACH ROW EXECUTE FUNCTION fail_once();
+    """)
+    events = [_event(number) for number in range(2500)]
+    inserted = Inserted()
+    with Store.connect(database_url) as store:
+        with pytest.raises(DatabaseUnavailable):
+            store.insert(events, inserted)
+        assert len(inserted.new) == 1000
+        store.insert(events, inserted)
+    assert len(inserted.new) == _count(database) == 2500
+
+
+def test_a_database_that_cannot_hold_a_letter_refuses_only_its_row(
+    stack: Stack, database_url: str
+) -> None:
+    name = f"latin_{uuid4().hex}"
+    with psycopg.connect(stack.postgres.url("postgres"), autocommit=True) as server:
+        server.execute(
+            f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' "
+            "TEMPLATE template0"
+        )
+    url = stack.postgres.url(name)
+    try:
+        migrate(url)
+        with Store.connect(url) as store:
+            good = _event(1, type_data={})
+            bad = _event(2, type_data={}, primary_recipient="\u97d3@example.org")
+            inserted = store.insert([good, bad])
+        assert len(inserted.new) == 1
+        assert list(inserted.refused.values()) == ["UntranslatableCharacter (22P05)"]
+    finally:
+        with psycopg.connect(database_url, autocommit=True) as server:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MAX_TYPE_DATA = 64 * 1024  # bytes of JSON in one row; SES's own have below 4 KiB
 MAX_ROWS = 1024 * 1024  # bytes of JSON in the rows of one record, which each repeat what is shared
 MAX_RECIPIENTS = 100  # SES sends a mail to at most 50
-MAX_EVENTS = 10_000  # of one body; the store writes them in one statement
+MAX_EVENTS = 10_000  # of one body
 
 _NOT_FEEDBACK = {
     "Received": (IgnoredReason.RECEIVED_MAIL, "about a mail that SES received, not one it sent"),

@@ -88,12 +88,13 @@ class DagsterDev:
             raise StackError(f"Dagster has ended: see the end of {self._log}.")
 
     def stop(self) -> None:
-        """Stop it with all it started: web server, daemon, code server, runs."""
+        """Stop it with all it started: web server, daemon, code server, runs.
+
+        They are of one session, the one that it leads, even when it was killed itself.
+        """
         record = Record.read(self._record)
-        parent = record.process() if record else None
-        if record and parent:
-            started = [Record.of(child) for child in parent.children(recursive=True)]
+        if record:
             process.stop(record, politely=signal.SIGINT)
-            for child in started:  # what did not end with its parent
-                process.stop(child, seconds=5)
+            for left in process.session(record):
+                process.stop(left, seconds=5)
         self._record.unlink(missing_ok=True)

@@ -33,6 +33,7 @@ _SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "log_error_verbosity": "terse",  # no values of rows, which are mail addresses, in the log
     "cluster_name": "dpp-feedback",  # tells in `ps` whose processes these are
 }
 

@@ -121,6 +121,17 @@ def stop(record: Record, *, politely: signal.Signals = signal.SIGTERM, seconds: 
     return True
 
 
+def session(leader: Record) -> list[Record]:
+    """Return the living processes that a detached process started, at any remove."""
+    found = []
+    for child in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError, PermissionError):
+            # A session's number is its leader's pid, and is not given again while a member lives.
+            if os.getsid(child.pid) == leader.pid and child.create_time() > leader.create_time:
+                found.append(Record.of(child))
+    return found
+
+
 def _ended(record: Record, seconds: float) -> bool:
     # Not psutil's wait: it also waits until the parent has asked how a process ended, and the
     # first process of a container may never ask.
