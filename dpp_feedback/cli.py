@@ -18,6 +18,7 @@ import click
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
+    from dpp_feedback.local.ledger import Published
     from dpp_feedback.local.traffic import FormatChoice
 
 EXIT_CODES = {"events": 0, "ignored": 3, "rejected": 4}
@@ -164,7 +165,7 @@ def simulate(
 ) -> None:
     """Publish SES-shaped notifications to the topics of the local stack."""
     from dpp_feedback.local.ledger import Ledger
-    from dpp_feedback.local.simulate import PublishFailed, publish
+    from dpp_feedback.local.simulate import publish
     from dpp_feedback.local.stack import Stack
     from dpp_feedback.local.traffic import traffic
 
@@ -186,12 +187,12 @@ def simulate(
         raise click.UsageError(f"{error}.") from None
     ledger = Ledger(stack.folder)
     with click.progressbar(length=count, label="publishing", file=sys.stderr) as bar:
-        try:
-            published = publish(notifications, settings, raw=raw, progress=bar.update)
-        except PublishFailed as error:
-            ledger.append(error.published)
-            raise
-    ledger.append(published)
+
+        def settle(batch: Published) -> None:
+            ledger.append(batch)
+            bar.update(len(batch))
+
+        published = publish(notifications, settings, raw=raw, progress=settle)
     told = {
         "stored": "to be stored",
         "duplicate": "duplicates",

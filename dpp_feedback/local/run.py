@@ -94,6 +94,7 @@ class Run:
                     while True:
                         time.sleep(3600)
             except KeyboardInterrupt:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # stopping takes seconds: wait for it
                 say("\nStopping ...")
         return accounted_for
 
@@ -115,10 +116,9 @@ class Run:
     def _send(self, settings: dict[str, str], count: int, seed: int, at: datetime) -> None:
         ledger = Ledger(self._stack.folder)
         with self._console.status("Sending ..."):
-            mailed = mail(settings)
-            ledger.append(mailed)
-            published = publish(traffic(count, seed=seed, at=at), settings)
-            ledger.append(published)
+            ledger.append(mail(settings))
+            messages = traffic(count, seed=seed, at=at)
+            published = publish(messages, settings, progress=ledger.append)
         numbers = published.counts()
         self._console.print(
             f"Sent 4 mails to SES's mailbox simulator and {len(published)} notifications: "

@@ -42,18 +42,13 @@ _Outcome: TypeAlias = tuple[list[Sent], int, str]  # sent, how many were not, wh
 
 
 class PublishFailed(StackError):
-    """Some messages could not be published, even when tried again.
+    """Some messages could not be published, even when tried again."""
 
-    Attributes:
-        published: those that were.
-    """
-
-    def __init__(self, failed: int, why: str, published: Published) -> None:
+    def __init__(self, failed: int, why: str, published: int) -> None:
         super().__init__(
-            f"{failed} messages could not be published, {len(published)} were: {why.rstrip('.')}. "
+            f"{failed} messages could not be published, {published} were: {why.rstrip('.')}. "
             "Check that the local stack is up, and try again."
         )
-        self.published = published
 
 
 def publish(
@@ -61,7 +56,7 @@ def publish(
     settings: Mapping[str, str],
     *,
     raw: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[Published], None] | None = None,
 ) -> Published:
     """Publish to the three topics, ten messages a call, from several threads.
 
@@ -71,10 +66,11 @@ def publish(
             `raw`: SQS_QUEUE_URL), AWS_REGION, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
             AWS_SECRET_ACCESS_KEY.
         raw: put the bodies into the queue without SNS's envelope, as raw delivery does.
-        progress: called with the number of messages newly published, from this thread.
+        progress: called from this thread with what was newly published, even when the call ends
+            with an error or is interrupted: for `Ledger.append`.
 
     Raises:
-        PublishFailed: some could not be published; it carries those that were.
+        PublishFailed: some could not be published.
     """
     puts = _queue(settings) if raw else _topics(settings)
     sent: list[Sent] = []
@@ -85,22 +81,23 @@ def publish(
         sent.extend(outcome[0])
         failed, why = failed + outcome[1], outcome[2] or why
         if progress:
-            progress(len(outcome[0]))
+            progress(Published(tuple(outcome[0])))
 
     with ThreadPoolExecutor(clients.THREADS) as pool:
         running: deque[Future[_Outcome]] = deque()
-        for put, batch in _batches(notifications, puts):
-            if failed:
-                break
-            running.append(pool.submit(_deliver, put, batch))
-            if len(running) > 2 * clients.THREADS:
-                settle(running.popleft().result())
-        for future in running:
-            settle(future.result())
-    published = Published(tuple(sent))
+        try:
+            for put, batch in _batches(notifications, puts):
+                if failed:
+                    break
+                running.append(pool.submit(_deliver, put, batch))
+                if len(running) > 2 * clients.THREADS:
+                    settle(running.popleft().result())
+        finally:
+            for future in running:
+                settle(future.result())
     if failed:
-        raise PublishFailed(failed, why, published)
-    return published
+        raise PublishFailed(failed, why, len(sent))
+    return Published(tuple(sent))
 
 
 def mail(settings: Mapping[str, str]) -> Published:

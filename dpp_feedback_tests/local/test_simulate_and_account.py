@@ -168,11 +168,11 @@ def test_every_notification_arrives_once_in_the_envelope_of_its_topic(world: Wor
 
 
 def test_what_was_published_is_counted_as_it_was_planned(world: World) -> None:
-    steps: list[int] = []
+    steps: list[Published] = []
     run = traffic(300, seed=1, at=AT, duplicates=0.1, poison=0.02)
     published = publish(run, world.settings, progress=steps.append)
     assert published.counts() == {"stored": 263, "duplicate": 30, "ignored": 1, "rejected": 6}
-    assert len(published) == sum(steps) == 300
+    assert len(published) == sum(map(len, steps)) == 300
 
 
 def test_raw_traffic_lies_in_the_queue_without_an_envelope(world: World) -> None:
@@ -191,10 +191,23 @@ def test_large_bodies_are_split_over_more_calls(world: World, raw: bool) -> None
 
 def test_a_body_that_is_refused_is_named_and_the_others_are_published(world: World) -> None:
     run = [Notification("bounce", text, "rejected") for text in ("one", "x" * 300_000, "two")]
-    with pytest.raises(PublishFailed, match=r"^1 messages could not .* too long") as error:
-        publish(run, world.settings)
-    assert len(error.value.published) == 2
+    steps: list[Published] = []
+    with pytest.raises(PublishFailed, match=r"^1 messages could not .*, 2 were: .* too long"):
+        publish(run, world.settings, progress=steps.append)
+    assert sum(map(len, steps)) == 2
     assert len(world.receive()) == 2
+
+
+def test_what_was_published_before_an_interruption_is_told(world: World) -> None:
+    def interrupted() -> Iterator[Notification]:
+        yield from traffic(200, seed=1, at=AT)
+        raise KeyboardInterrupt
+
+    steps: list[Published] = []
+    with pytest.raises(KeyboardInterrupt):
+        publish(interrupted(), world.settings, progress=steps.append)
+    told = {one.sns_message_id for batch in steps for one in batch.messages}  # type: ignore[union-attr]
+    assert told == {json.loads(one["Body"])["MessageId"] for one in world.receive()}
 
 
 def test_a_topic_that_does_not_exist_is_an_error_with_a_count(world: World) -> None:
