@@ -37,6 +37,6 @@ clean: ## Remove the environment and the caches (the local stack's data stay: `d
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Name another: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
-	@echo "Installing the packages into $(VENV) (once, about a minute) ..."
+	@echo "Installing the packages into $(VENV) (once, a minute or two) ..."
 	@$(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[local,dev]'
 	@touch $@

@@ -76,8 +76,16 @@ def main() -> None:
 @folder_option
 @postgres_port_option
 @aws_port_option
-@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="UI.")
-@click.option("--count", type=click.IntRange(100), default=1000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Where Dagster's UI listens.",
+)
+@click.option(
+    "--count", type=click.IntRange(100), default=1000, show_default=True, help="Notifications."
+)
 @click.option("--once", is_flag=True, help="Exit after the table; 0 if nothing is missing.")
 def run(
     folder: Path,
@@ -127,7 +135,9 @@ def down(folder: Path, wipe: bool) -> None:
 
 @main.command()
 @folder_option
-@click.option("--count", type=click.IntRange(1), default=1000, show_default=True)
+@click.option(
+    "--count", type=click.IntRange(1), default=1000, show_default=True, help="Notifications."
+)
 @click.option(
     "--duplicates", type=share, default="5%", show_default=True, help="Share published twice."
 )
@@ -136,7 +146,9 @@ def down(folder: Path, wipe: bool) -> None:
     "--kinds",
     default="Bounce,Complaint,Delivery",
     show_default=True,
-    help="SES's names, with commas between.",
+    help="With commas between; SES's ten: Bounce, Complaint, Delivery, Send, Reject, Open, Click, "
+    "Rendering Failure, DeliveryDelay, Subscription. All but the first three exist as event "
+    "publishing only.",
 )
 @click.option(
     "--format",

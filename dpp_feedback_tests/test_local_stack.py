@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +25,10 @@ from dotenv import dotenv_values
 
 from dpp_feedback.local import unprivileged
 from dpp_feedback.local.aws import AwsStandIn
+from dpp_feedback.local.ledger import Ledger, Published, Sent
 from dpp_feedback.local.ports import free_port
 from dpp_feedback.local.postgres import EmbeddedPostgres
-from dpp_feedback.local.process import Record
+from dpp_feedback.local.process import Record, alone
 from dpp_feedback.local.stack import Stack, StackError
 from dpp_feedback.local.wiring import ACCESS_KEY_ID, DEFAULT_REGION, SECRET_ACCESS_KEY, Names, wire
 
@@ -44,9 +46,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     """A folder for a stack; whatever is started in it is stopped."""
     stack = Stack(tmp_path / "stack")
     yield stack
-    if stack.folder.exists():
-        stack.aws.stop()
-        stack.postgres.stop()
+    with suppress(StackError):  # a folder of somebody else: nothing was started there
+        stack.down()
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +134,15 @@ def test_rows_and_waiting_messages_are_still_there_after_down_and_up(stack: Stac
     query(settings["DATABASE_URL"], "CREATE TABLE kept AS SELECT 42 AS answer")
     send_mail(settings, "bounce")
 
+    Ledger(stack.folder).append(Published((Sent("stored"),)))
+
     assert len(stack.down()) == 2
     assert stack.down() == []
     with pytest.raises(StackError, match="not running"):
         stack.settings()
 
-    assert stack.up(*ports) == settings
+    assert stack.up() == settings, "the ports are those of the last time"
+    assert len(Ledger(stack.folder).read()) == 1
     assert query(settings["DATABASE_URL"], "SELECT answer FROM kept") == [(42,)]
     assert len(receive(settings)) == 1
 
@@ -167,10 +171,24 @@ def test_up_mends_servers_that_were_killed(stack: Stack) -> None:
     assert query(settings["DATABASE_URL"], "SELECT answer FROM kept") == [(42,)]
     assert processes(stack)["aws"] == killed["aws"]
 
+    ledger = Ledger(stack.folder)
+    ledger.append(Published((Sent("stored"),)))
     killed["aws"].kill()
-    assert stack.up(*ports) == settings
+    assert stack.up() == settings
+    assert ledger.read() == [], "the stand-in has forgotten what was published, so nobody counts it"
     send_mail(settings, "bounce")
     assert len(receive(settings)) == 1
+
+
+def test_who_wants_a_folder_alone_gets_it_or_a_clear_answer(tmp_path: Path) -> None:
+    with (
+        alone(tmp_path / "dagster", "busy"),
+        pytest.raises(StackError, match="busy"),
+        alone(tmp_path / "dagster", "busy"),
+    ):
+        pass
+    with alone(tmp_path / "dagster", "busy"):
+        assert (tmp_path / "dagster").is_dir()
 
 
 def test_six_racing_starters_end_up_with_one_stack(stack: Stack) -> None:

@@ -47,6 +47,10 @@ class AwsStandIn:
         running = record.process() if record else None
         return _port_of(running) if running else None
 
+    def remembers(self) -> bool:
+        """Tell whether it runs, or was stopped in good order and will go on where it was."""
+        return self._running() is not None or any(self._memory.glob("*.json"))
+
     def start(self) -> bool:
         """Start it unless it runs, and wait until it answers.
 

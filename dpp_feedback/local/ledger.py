@@ -94,6 +94,10 @@ class Ledger:
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(lines))
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.path.unlink(missing_ok=True)
+
     def read(self) -> list[Entry]:
         """Return everything, the oldest first; nothing if nothing was published.
 

@@ -180,6 +180,21 @@ def exclusively(folder: Path) -> Iterator[None]:
         os.close(held)
 
 
+@contextmanager
+def alone(folder: Path, otherwise: str) -> Iterator[None]:
+    """Hold a folder as `exclusively` does, but wait for nobody.
+
+    Raises:
+        StackError: somebody holds it; with the message `otherwise`.
+    """
+    if (held := _try_to_hold(folder)) is None:
+        raise StackError(otherwise)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
 def _try_to_hold(folder: Path) -> int | None:
     folder.mkdir(parents=True, exist_ok=True)
     held = None

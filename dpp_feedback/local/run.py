@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from dpp_feedback.local import process
 from dpp_feedback.local.account import account
 from dpp_feedback.local.dagster_dev import DagsterDev
 from dpp_feedback.local.errors import StackError
@@ -87,9 +88,11 @@ class Run:
                 result = self._watch(settings)
                 accounted_for = result.accounted_for
                 say(_table(result))
-                for line in _next_steps(self._stack, self._dagster):
-                    say(line, soft_wrap=True, markup=False)  # to be copied whole
-                if not once:
+                if once:
+                    say("\nStopping. `make run` keeps it open to look around.")
+                else:
+                    for line in _next_steps(self._stack, self._dagster):
+                        say(line, soft_wrap=True, markup=False)  # to be copied whole
                     say("\nCtrl-C stops everything; the data stay in", str(self._stack.folder))
                     while True:
                         time.sleep(3600)
@@ -104,6 +107,8 @@ class Run:
         except StackError:  # not up: then it is ours to stop
             undo.callback(self._stack.down)
         settings = self._stack.up(*self._ports, env_file=Path(".env"))
+        busy = f"Another `dpp-feedback run` uses {self._stack.folder}: end it first."
+        undo.enter_context(process.alone(self._stack.folder / "dagster", busy))
         migrated = migrate(settings["DATABASE_URL"])
         self._console.print(
             "Postgres and the AWS stand-in are up,", len(migrated), "migrations applied."
@@ -115,17 +120,21 @@ class Run:
 
     def _send(self, settings: dict[str, str], count: int, seed: int, at: datetime) -> None:
         ledger = Ledger(self._stack.folder)
+        earlier = len(ledger.read())
         with self._console.status("Sending ..."):
-            ledger.append(mail(settings))
+            mailed = mail(settings)
+            ledger.append(mailed)
             messages = traffic(count, seed=seed, at=at)
             published = publish(messages, settings, progress=ledger.append)
         numbers = published.counts()
         self._console.print(
-            f"Sent 4 mails to SES's mailbox simulator and {len(published)} notifications: "
-            f"{numbers['duplicate']} of them duplicates, {numbers['rejected']} broken. The broken "
-            "ones are refused five times, then SQS puts them into the dead-letter queue: about "
-            "three minutes."
+            f"Sent mails to SES's mailbox simulator, which answers with {len(mailed)} "
+            f"notifications, and published {len(published)} more: {numbers['duplicate']} "
+            f"duplicates, {numbers['rejected']} broken. The broken ones are refused five times, "
+            "then SQS puts them into the dead-letter queue: about three minutes."
         )
+        if earlier:
+            self._console.print(f"The sums below hold {earlier:,} messages of earlier runs too.")
 
     def _watch(self, settings: dict[str, str]) -> Account:
         ledger = Ledger(self._stack.folder)
@@ -149,9 +158,8 @@ class Run:
                 progress.update(
                     bar,
                     total=now.published,
-                    completed=now.published - now.waiting,
-                    description=f"{now.stored:,} stored, {now.in_dlq:,} in the dead-letter queue, "
-                    f"{now.waiting:,} waiting{still}",
+                    completed=now.stored + now.duplicates + now.ignored + now.in_dlq,
+                    description=f"{now.stored:,} stored, {now.in_dlq:,} in the DLQ{still}",
                 )
                 if now.accounted_for or time.monotonic() > start + _PATIENCE:
                     return now
@@ -182,7 +190,8 @@ def _table(result: Account) -> Table:
         if good
         else f"[bold red]Not accounted for: {result.missing_rows:,} rows missing, "
         f"{result.unexpected_rows:,} unexpected, {result.in_dlq:,} of {result.poison:,} broken "
-        "messages in the dead-letter queue."
+        "messages in the dead-letter queue. The runs say more; to start afresh: "
+        "dpp-feedback down --wipe."
     )
     table.caption_justify = "left"
     return table
@@ -195,8 +204,9 @@ def _next_steps(stack: Stack, dagster: DagsterDev) -> list[str]:
     return [
         "",
         "Where to look next",
-        f"  the runs and their numbers  {dagster.url}/assets/ses_feedback_events",
-        f"  the table                   {psql}",
+        f"  the runs   {dagster.url}/runs",
+        f"  the asset  {dagster.url}/assets/ses_feedback_events",
+        f"  the table  {psql}",
         "",
         "Three commands to try",
         f"  {command} simulate --count 10000 --duplicates 5% --poison 1%",

@@ -17,6 +17,7 @@ from dpp_feedback.local.ledger import Mailed, Published, Sent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from mypy_boto3_ses import SESClient
     from mypy_boto3_sns.type_defs import BatchResultErrorEntryTypeDef
     from mypy_boto3_sqs.type_defs import BatchResultErrorEntryTypeDef as SqsErrorTypeDef
 
@@ -109,10 +110,21 @@ def mail(settings: Mapping[str, str]) -> Published:
     Returns:
         The notifications that must arrive: five for four mails, since a complaint follows a
         delivery.
+
+    Raises:
+        StackError: the stand-in does not take them.
     """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return _mail(clients.ses(settings))
+    except (BotoCoreError, ClientError) as error:
+        raise StackError(f"The AWS stand-in takes no mail: {error} Is it up?") from None
+
+
+def _mail(ses: SESClient) -> Published:
     from dpp_feedback.local.wiring import Names
 
-    ses = clients.ses(settings)
     expected: list[Mailed] = []
     for recipient, kinds in _SIMULATOR.items():
         message_id = ses.send_email(

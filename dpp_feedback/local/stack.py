@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dpp_feedback.local import files, process, wiring
 from dpp_feedback.local.aws import AwsStandIn
 from dpp_feedback.local.errors import StackError
+from dpp_feedback.local.ledger import Ledger
 from dpp_feedback.local.postgres import EmbeddedPostgres
 
 __all__ = ["DEFAULT_AWS_PORT", "DEFAULT_POSTGRES_PORT", "Stack", "StackError"]
@@ -57,8 +59,9 @@ class Stack:
         Again is harmless: what runs is left alone. When it fails, what it started is stopped.
 
         Args:
-            postgres_port: None: where PostgreSQL runs already, or else the default.
-            aws_port: None: where the AWS stand-in runs already, or else the default.
+            postgres_port: None: where PostgreSQL runs or last ran, or else the default.
+            aws_port: None: where the AWS stand-in runs or last ran, or else the default. On
+                another port it has queues of its own, which are empty.
             env_file: Where to write the settings for other programs; None: nowhere.
             region: The AWS region to make queues and topics in.
 
@@ -81,8 +84,11 @@ class Stack:
                 if postgres.start():
                     undo.callback(postgres.stop)
                 aws = self._aws_on(aws_port)
+                remembers = aws.remembers()
                 if aws.start():
                     undo.callback(aws.stop)
+                    if not remembers:
+                        Ledger(self.folder).forget()  # what it speaks of is gone from the queues
                 settings = _settings(postgres, aws, region)
                 if env_file is not None:
                     files.write_env_file(env_file, settings)
@@ -143,12 +149,18 @@ class Stack:
     def _postgres_on(self, port: int | None) -> EmbeddedPostgres:
         folder = self.folder / "postgres"
         found = EmbeddedPostgres(folder, DEFAULT_POSTGRES_PORT).running_port()
-        return EmbeddedPostgres(folder, port or found or DEFAULT_POSTGRES_PORT)
+        last = self._last_port("DATABASE_URL")
+        return EmbeddedPostgres(folder, port or found or last or DEFAULT_POSTGRES_PORT)
 
     def _aws_on(self, port: int | None) -> AwsStandIn:
         folder = self.folder / "aws"
         found = AwsStandIn(folder, DEFAULT_AWS_PORT).running_port()
-        return AwsStandIn(folder, port or found or DEFAULT_AWS_PORT)
+        last = self._last_port("AWS_ENDPOINT_URL")
+        return AwsStandIn(folder, port or found or last or DEFAULT_AWS_PORT)
+
+    def _last_port(self, setting: str) -> int | None:
+        state = files.State.read(self.folder)
+        return urlsplit(state.settings.get(setting, "")).port if state else None
 
 
 def _settings(postgres: EmbeddedPostgres, aws: AwsStandIn, region: str) -> dict[str, str]:
