@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dpp_feedback.errors import FeedbackError, PassingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from botocore.exceptions import ClientError
 
 _LOGIN = "check the role of the pod's service account, or log in again."
@@ -36,15 +39,28 @@ class AwsUnavailable(PassingError):
     """AWS does not answer, or not now."""
 
 
-def explained(error: Exception, operation: str, setting: str, url: str) -> FeedbackError:
-    """Say what a failed call means.
+@contextmanager
+def explaining(operation: str, setting: str, url: str) -> Iterator[None]:
+    """Turn what boto3 raises inside into a sentence.
 
     Args:
-        error: what boto3 raised.
         operation: SQS's name of the call ("ReceiveMessage").
         setting: the setting that names the queue.
         url: its value.
+
+    Raises:
+        AwsRefused, AwsUnavailable: the call failed.
     """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    # The last two: boto3 reads its settings, the token of the pod's role, and an answer.
+    except (BotoCoreError, ClientError, OSError, ValueError) as error:
+        raise _explained(error, operation, setting, url) from None
+
+
+def _explained(error: Exception, operation: str, setting: str, url: str) -> FeedbackError:
     from botocore.exceptions import (
         ClientError,
         ConnectionError,  # noqa: A004 - botocore's own

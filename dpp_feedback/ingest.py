@@ -191,20 +191,19 @@ def acknowledge_messages(
         failed = source.acknowledge(persisted.done)
         kept = source.release([left.message for left in persisted.left])
         if failed:
-            why = ", ".join(sorted(set(failed.values())))
             if len(failed) == len(persisted.done):
                 raise AwsRefused(
                     f"None of {len(failed)} messages could be acknowledged, though their rows are "
-                    f"committed: they come again, and in the end reach the DLQ. {why}"
+                    f"committed: they come again, and in the end reach the DLQ. {_why(failed)}"
                 )
             context.log.warning(
                 f"{len(failed)} messages are stored, but not acknowledged; if they come again, "
-                f"they count as duplicates: {why}"
+                f"they count as duplicates: {_why(failed)}"
             )
     if kept:
-        why = ", ".join(sorted(set(kept.values())))
         context.log.warning(
-            f"{len(kept)} rejected messages come again only after the visibility timeout: {why}"
+            f"{len(kept)} rejected messages come again only after the visibility timeout: "
+            f"{_why(kept)}"
         )
     seconds = {**persisted.seconds, "acknowledge": perf_counter() - start}
     return dg.Output(None, metadata=_metadata(persisted, len(failed), seconds))
@@ -231,6 +230,10 @@ process_feedback = dg.define_asset_job(
     # Run monitoring then ends it, so that it blocks no other.
     tags={"dagster/max_runtime": str(int(MAX_RUNTIME.total_seconds()))},
 )
+
+
+def _why(failed: Mapping[str, str]) -> str:
+    return ", ".join(sorted(set(failed.values())))
 
 
 def _events(outcome: Outcome) -> tuple[FeedbackEvent, ...]:

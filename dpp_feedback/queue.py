@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from dpp_feedback.aws_errors import explained, not_sqs
+from dpp_feedback.aws_errors import explaining, not_sqs
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import (
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 
     _BatchResult = DeleteMessageBatchResultTypeDef | ChangeMessageVisibilityBatchResultTypeDef
 
-T = TypeVar("T")
-
 BATCH = 10  # messages in one call: the limit of SQS
+DEFAULT_REGION = "ap-northeast-2"
 THREADS = 16  # more gain nothing: the interpreter lock binds (measured)
 _MAX_BYTES = 256 * 1024 * 1024  # of bodies in one run, which holds them all in memory
 # Seconds of long poll: a short poll asks only some of SQS's servers and may miss messages.
@@ -110,7 +110,6 @@ class Queue:
         """
         import boto3
         from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
 
         config = Config(
             connect_timeout=3,
@@ -118,11 +117,9 @@ class Queue:
             retries={"mode": "standard", "total_max_attempts": 3},
             max_pool_connections=THREADS,
         )
-        try:
+        with explaining("GetQueueAttributes", setting, url):
             # A session of its own: boto3's default one is shared, and not safe between threads.
             client = boto3.Session().client("sqs", region_name=region, config=config)
-        except (BotoCoreError, ValueError, OSError) as error:
-            raise explained(error, "GetQueueAttributes", setting, url) from None
         return cls(client, url, setting)
 
     def depth(self) -> Depth:
@@ -132,17 +129,15 @@ class Queue:
             AwsRefused: the queue does not exist, or AWS refuses.
             AwsUnavailable: SQS does not answer, or not now.
         """
-        said = self._call(
-            "GetQueueAttributes",
-            lambda: self._client.get_queue_attributes(
+        with self._explaining("GetQueueAttributes"):
+            said = self._client.get_queue_attributes(
                 QueueUrl=self._url,
                 AttributeNames=[
                     "ApproximateNumberOfMessages",
                     "ApproximateNumberOfMessagesNotVisible",
                     "VisibilityTimeout",
                 ],
-            ),
-        ).get("Attributes")
+            ).get("Attributes")
         if said is None:
             raise not_sqs("GetQueueAttributes")
         return Depth(
@@ -232,15 +227,13 @@ class Queue:
         return self._in_batches("ChangeMessageVisibilityBatch", messages, show)
 
     def _receive(self, number: int) -> list[Message]:
-        said = self._call(
-            "ReceiveMessage",
-            lambda: self._client.receive_message(
+        with self._explaining("ReceiveMessage"):
+            said = self._client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=number,
                 WaitTimeSeconds=_WAIT,
                 MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
-            ),
-        )
+            )
         try:
             return [_message(raw) for raw in said.get("Messages", [])]
         except (KeyError, ValueError):
@@ -257,7 +250,8 @@ class Queue:
 
         def run(batch: list[tuple[int, Message]]) -> dict[str, str]:
             try:
-                said = self._call(operation, lambda: send(batch))
+                with self._explaining(operation):
+                    said = send(batch)
             except FeedbackError as error:
                 return {message.id: str(error) for _, message in batch}
             done = {entry["Id"] for entry in said.get("Successful", [])}
@@ -274,14 +268,8 @@ class Queue:
                 failed |= batch_failed
             return failed
 
-    def _call(self, operation: str, call: Callable[[], T]) -> T:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            return call()
-        # The last two: boto3 reads the token of the pod's role, and what the endpoint answers.
-        except (BotoCoreError, ClientError, OSError, ValueError) as error:
-            raise explained(error, operation, self._setting, self._url) from None
+    def _explaining(self, operation: str) -> AbstractContextManager[None]:
+        return explaining(operation, self._setting, self._url)
 
 
 def _message(raw: MessageTypeDef) -> Message:

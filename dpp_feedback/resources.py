@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 import dagster as dg
 
 from dpp_feedback.errors import FeedbackError
-from dpp_feedback.queue import Queue
+from dpp_feedback.queue import DEFAULT_REGION, Queue
 from dpp_feedback.store import Store
 
-DEFAULT_REGION = "ap-northeast-2"
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 

@@ -30,7 +30,8 @@ from dpp_feedback.local.ports import free_port
 from dpp_feedback.local.postgres import EmbeddedPostgres
 from dpp_feedback.local.process import Record, alone
 from dpp_feedback.local.stack import Stack, StackError
-from dpp_feedback.local.wiring import ACCESS_KEY_ID, DEFAULT_REGION, SECRET_ACCESS_KEY, Names, wire
+from dpp_feedback.local.wiring import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Names, wire
+from dpp_feedback.queue import DEFAULT_REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_ses import SESClient

@@ -1,7 +1,8 @@
 """Processes of the local stack: started detached, recorded in a file, ended by that record.
 
 A record is a pid together with the moment its process began, because pids are reused. What is
-not recorded here is never signalled. What a server is, and when it is ready, its module knows.
+neither recorded here nor of a recorded one's session is never signalled. What a server is, and
+when it is ready, its module knows.
 """
 
 import fcntl

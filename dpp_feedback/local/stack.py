@@ -18,6 +18,7 @@ from dpp_feedback.local.aws import AwsStandIn
 from dpp_feedback.local.errors import StackError
 from dpp_feedback.local.ledger import Ledger
 from dpp_feedback.local.postgres import EmbeddedPostgres
+from dpp_feedback.queue import DEFAULT_REGION
 
 __all__ = ["DEFAULT_AWS_PORT", "DEFAULT_POSTGRES_PORT", "Stack", "StackError"]
 
@@ -52,7 +53,7 @@ class Stack:
         postgres_port: int | None = None,
         aws_port: int | None = None,
         env_file: Path | None = None,
-        region: str = wiring.DEFAULT_REGION,
+        region: str = DEFAULT_REGION,
     ) -> dict[str, str]:
         """Start what does not run, wire the queues, and return the product's settings.
 
@@ -168,11 +169,4 @@ def _settings(postgres: EmbeddedPostgres, aws: AwsStandIn, region: str) -> dict[
         wired = wiring.wire(aws.endpoint_url, region)
     except (BotoCoreError, ClientError) as error:
         raise StackError(f"The AWS stand-in refuses to be wired: {error} See {aws.log}.") from error
-    return {
-        "DATABASE_URL": postgres.url(),
-        **wired,
-        "AWS_REGION": region,
-        "AWS_ENDPOINT_URL": aws.endpoint_url,
-        "AWS_ACCESS_KEY_ID": wiring.ACCESS_KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": wiring.SECRET_ACCESS_KEY,
-    }
+    return {"DATABASE_URL": postgres.url(), **wired}

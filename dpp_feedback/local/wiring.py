@@ -8,14 +8,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
+from dpp_feedback.local import clients
+from dpp_feedback.queue import DEFAULT_REGION
 
 if TYPE_CHECKING:  # the stubs are there for developers only
     from mypy_boto3_ses.literals import NotificationTypeType
     from mypy_boto3_sqs import SQSClient
-
-DEFAULT_REGION = "ap-northeast-2"
 
 # A stand-in asks only that requests are signed. These words open nothing, nowhere.
 ACCESS_KEY_ID = "local"
@@ -53,19 +51,20 @@ def wire(
 
     Returns:
         The product's settings by the name of their environment variable: SQS_QUEUE_URL,
-        SQS_DLQ_URL, SNS_BOUNCE_ARN, SNS_COMPLAINT_ARN, SNS_DELIVERY_ARN.
+        SQS_DLQ_URL, SNS_BOUNCE_ARN, SNS_COMPLAINT_ARN, SNS_DELIVERY_ARN, and what `clients` need.
 
     Raises:
         botocore.exceptions.BotoCoreError: The stand-in does not answer.
         botocore.exceptions.ClientError: It refuses.
     """
     names = names or Names()
-    session = boto3.Session(ACCESS_KEY_ID, SECRET_ACCESS_KEY, region_name=region)
-    # No proxy: it could not reach this machine's loopback.
-    config = Config(proxies={}, connect_timeout=5, read_timeout=30)
-    sqs = session.client("sqs", endpoint_url=endpoint_url, config=config)
-    sns = session.client("sns", endpoint_url=endpoint_url, config=config)
-    ses = session.client("ses", endpoint_url=endpoint_url, config=config)
+    stand_in = {
+        "AWS_REGION": region,
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+    }
+    sqs, sns, ses = clients.sqs(stand_in), clients.sns(stand_in), clients.ses(stand_in)
 
     topics: dict[NotificationTypeType, str] = {
         "Bounce": sns.create_topic(Name=names.bounce_topic)["TopicArn"],
@@ -88,6 +87,7 @@ def wire(
         "SNS_BOUNCE_ARN": topics["Bounce"],
         "SNS_COMPLAINT_ARN": topics["Complaint"],
         "SNS_DELIVERY_ARN": topics["Delivery"],
+        **stand_in,
     }
 
 
