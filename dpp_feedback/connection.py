@@ -1,17 +1,20 @@
-"""Opening a connection to Postgres, and saying why that fails.
+"""Opening a connection to Postgres, and saying in a sentence why it, or a statement, fails.
 
-Used by what runs (store.py) and by what migrates (migrate.py). No statement stands here, and the
-setting is only named, not read.
+Used by all that runs and by what migrates. No statement stands here, and the setting is only
+named, not read.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dpp_feedback.errors import FeedbackError, PassingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
 
 # Of libpq; times in seconds, tcp_user_timeout in milliseconds. A server or a network that vanishes
@@ -105,3 +108,69 @@ def require_readable(database_url: str) -> dict[str, Any]:
     ):
         raise DatabaseRefused(f"DATABASE_URL cannot be read: {_WRITE}")
     return parts
+
+
+@contextmanager
+def explaining(doing: str) -> Iterator[None]:
+    """Turn what Postgres refuses inside into a sentence.
+
+    Args:
+        doing: what is being done, and to what: "reading public.ses_suppressed_recipients".
+
+    Raises:
+        DatabaseRefused, DatabaseUnavailable: a statement failed.
+    """
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise explained(error, doing) from None
+
+
+def explained(error: psycopg.Error, doing: str) -> FeedbackError:
+    """Say what a failed statement means, without any value of a row; `doing` as `explaining`."""
+    from psycopg import errors
+
+    match error:
+        case errors.UndefinedTable():
+            return DatabaseRefused(
+                f"{doing} fails: a table is missing in the database of DATABASE_URL. Run "
+                "`dpp-feedback migrate`."
+            )
+        case errors.UndefinedColumn() | errors.InvalidColumnReference():
+            return DatabaseRefused(
+                f"{doing} fails: the database of DATABASE_URL is not of this version. Run "
+                "`dpp-feedback migrate`."
+            )
+        case errors.InsufficientPrivilege():
+            return DatabaseRefused(
+                f"{doing} fails: the login in DATABASE_URL may not. Use the table's owner, or a "
+                "role that the migrations grant it to."
+            )
+        case errors.ReadOnlySqlTransaction():
+            return DatabaseUnavailable(
+                "The database of DATABASE_URL is read-only, as a standby is: wait for the "
+                "fail-over to end, or name the primary."
+            )
+        case errors.LockNotAvailable():
+            return DatabaseUnavailable(
+                f"{doing} waited too long for a lock: see pg_stat_activity, and end what holds it."
+            )
+        case errors.QueryCanceled():
+            return DatabaseUnavailable(
+                f"{doing} took longer than the database's statement_timeout allows: raise it for "
+                "the login in DATABASE_URL, or choose fewer days."
+            )
+        case errors.OperationalError() | errors.InterfaceError():
+            return DatabaseUnavailable(
+                f"The database of DATABASE_URL fails: {reason(error)}. See the server's log."
+            )
+        case _:
+            return DatabaseRefused(f"{doing} fails: {reason(error)}.")
+
+
+def reason(error: psycopg.Error) -> str:
+    """Name an error by its class, SQLSTATE, and the column or constraint; never by a value."""
+    where = error.diag.column_name or error.diag.constraint_name
+    return f"{type(error).__name__} ({error.sqlstate or 'client'}{f', {where}' if where else ''})"

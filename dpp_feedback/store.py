@@ -1,7 +1,6 @@
-"""Postgres: every SQL statement that a run executes.
+"""The event table in Postgres: insert each event once, and say what is wrong with the database.
 
-Insert each event once, and say what is wrong with the database. The tables themselves are made
-in migrations/; what an event means is feedback/'s business.
+The tables themselves are made in migrations/; what an event means is feedback/'s business.
 """
 
 from __future__ import annotations
@@ -11,7 +10,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable, connect
+from dpp_feedback.connection import (
+    DatabaseRefused,
+    connect,
+    explaining,
+    reason,
+)
+from dpp_feedback.daily_counts import COUNTED_COLUMNS, COUNTING, DailyCounts
 from dpp_feedback.feedback.events import FeedbackEvent
 
 if TYPE_CHECKING:
@@ -20,8 +25,9 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dpp_feedback.errors import FeedbackError
+    from dpp_feedback.suppression import Suppression
 
+_INSERTING = "Inserting into public.ses_feedback_events"
 BATCH = 1000  # rows in one statement; larger ones gain nothing (measured)
 
 _COLUMNS = {
@@ -39,15 +45,21 @@ _COLUMNS = {
     "dedupe_key": "text",
 }
 # One binary array for each column: as fast as COPY, without a temporary table, under row-level
-# security and through a transaction pooler. jsonb travels as text.
+# security and through a transaction pooler. jsonb travels as text. What is new is counted in the
+# same statement, so that nothing is ever stored and not counted, or counted twice.
 _INSERT = f"""
-INSERT INTO public.ses_feedback_events ({", ".join(_COLUMNS)})
-SELECT {", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in _COLUMNS.items())}
-FROM unnest({", ".join(f"%b::{'text' if t == 'jsonb' else t}[]" for t in _COLUMNS.values())})
-  AS event ({", ".join(_COLUMNS)})
-ON CONFLICT (dedupe_key) DO NOTHING
-RETURNING dedupe_key
+WITH inserted AS (
+  INSERT INTO public.ses_feedback_events ({", ".join(_COLUMNS)})
+  SELECT
+    {", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in _COLUMNS.items())}
+  FROM unnest({", ".join(f"%b::{'text' if t == 'jsonb' else t}[]" for t in _COLUMNS.values())})
+    AS event ({", ".join(_COLUMNS)})
+  ON CONFLICT (dedupe_key) DO NOTHING
+  RETURNING dedupe_key, {COUNTED_COLUMNS}
+), {COUNTING}
+SELECT dedupe_key FROM inserted
 """  # noqa: S608 - made of the constants above
+_NEWEST = "SELECT max(received_at) FROM public.ses_feedback_events"
 
 
 @dataclass(slots=True)
@@ -89,6 +101,18 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
+    @property
+    def daily_counts(self) -> DailyCounts:
+        """The counters that `insert` keeps."""
+        return DailyCounts(self._connection)
+
+    @property
+    def suppression(self) -> Suppression:
+        """Who must not be mailed."""
+        from dpp_feedback.suppression import Suppression
+
+        return Suppression(self._connection)
+
     def check(self) -> None:
         """Make sure that events can be stored now: insert one, and take it back.
 
@@ -98,14 +122,9 @@ class Store:
         Raises:
             DatabaseRefused, DatabaseUnavailable: they cannot.
         """
-        import psycopg
-
-        try:
-            with self._connection.transaction(force_rollback=True):
-                self._connection.execute("SET LOCAL lock_timeout = '10s'")
-                stored = self._connection.execute(_INSERT, _arrays([_probe()])).fetchall()
-        except psycopg.Error as error:
-            raise _insert_failed(error) from None
+        with explaining(_INSERTING), self._connection.transaction(force_rollback=True):
+            self._connection.execute("SET LOCAL lock_timeout = '10s'")
+            stored = self._connection.execute(_INSERT, _arrays([_probe()])).fetchall()
         if not stored:
             raise DatabaseRefused(
                 "public.ses_feedback_events takes rows and keeps none of them: look for a trigger "
@@ -126,18 +145,24 @@ class Store:
         Raises:
             DatabaseRefused, DatabaseUnavailable: the table or the server is at fault, not a row.
         """
-        import psycopg
-
         outcome = Inserted() if outcome is None else outcome
         # Sorted, so that two drains that meet the same keys wait for each other in one order
         # and never in a circle.
         rows = sorted(events, key=lambda event: event.dedupe_key)
-        try:
+        with explaining(_INSERTING):
             for start in range(0, len(rows), BATCH):
                 self._insert(rows[start : start + BATCH], outcome)
-        except psycopg.Error as error:
-            raise _insert_failed(error) from None
         return outcome
+
+    def newest_received_at(self) -> datetime | None:
+        """When the last event was stored; None while there is none.
+
+        Raises:
+            DatabaseRefused, DatabaseUnavailable: the table cannot be read.
+        """
+        with explaining("Reading public.ses_feedback_events"):
+            row = self._connection.execute(_NEWEST).fetchone()
+        return row[0] if row else None
 
     def _insert(self, rows: Sequence[FeedbackEvent], outcome: Inserted) -> None:
         import psycopg
@@ -148,7 +173,7 @@ class Store:
             if not _may_be_a_row(error, len(rows)):
                 raise
             if len(rows) == 1:
-                outcome.refused[rows[0].dedupe_key] = _refusal(error)
+                outcome.refused[rows[0].dedupe_key] = reason(error)
                 return
             middle = len(rows) // 2
             self._insert(rows[:middle], outcome)
@@ -207,44 +232,3 @@ def _arrays(rows: Sequence[FeedbackEvent]) -> list[list[Any]]:
         ]
         for name, kind in _COLUMNS.items()
     ]
-
-
-def _refusal(error: psycopg.Error) -> str:
-    where = error.diag.column_name or error.diag.constraint_name
-    return f"{type(error).__name__} ({error.sqlstate or 'client'}{f', {where}' if where else ''})"
-
-
-def _insert_failed(error: psycopg.Error) -> FeedbackError:
-    from psycopg import errors
-
-    table = "public.ses_feedback_events"
-    match error:
-        case errors.UndefinedTable():
-            return DatabaseRefused(
-                f"The table {table} is missing in the database of DATABASE_URL: run "
-                "`dpp-feedback migrate`."
-            )
-        case errors.UndefinedColumn() | errors.InvalidColumnReference():
-            return DatabaseRefused(
-                f"The table {table} is not of this version: run `dpp-feedback migrate`."
-            )
-        case errors.InsufficientPrivilege():
-            return DatabaseRefused(
-                f"The login in DATABASE_URL may not insert into {table}: use the table's owner, "
-                "or a role that the migrations grant it to."
-            )
-        case errors.ReadOnlySqlTransaction():
-            return DatabaseUnavailable(
-                "The database of DATABASE_URL is read-only, as a standby is: wait for the "
-                "fail-over to end, or name the primary."
-            )
-        case errors.LockNotAvailable():
-            return DatabaseUnavailable(
-                f"Something has locked {table} for 10 seconds: see pg_stat_activity, and end it."
-            )
-        case errors.OperationalError() | errors.InterfaceError():
-            return DatabaseUnavailable(
-                f"The database of DATABASE_URL fails: {_refusal(error)}. See the server's log."
-            )
-        case _:
-            return DatabaseRefused(f"{table} does not take events: {_refusal(error)}.")

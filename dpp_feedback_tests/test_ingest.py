@@ -212,8 +212,8 @@ def test_a_database_that_is_not_migrated_is_named_and_no_message_is_received(
     database.execute("DROP TABLE public.ses_feedback_events")
     said = _failure(bench.run())
     assert said == (
-        "The table public.ses_feedback_events is missing in the database of DATABASE_URL: "
-        "run `dpp-feedback migrate`."
+        "Inserting into public.ses_feedback_events fails: a table is missing in the database of "
+        "DATABASE_URL. Run `dpp-feedback migrate`."
     )
     assert bench.receive_counts() == [0]
 

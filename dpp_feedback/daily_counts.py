@@ -1,0 +1,236 @@
+"""Daily counters in Postgres: how events are counted as they are inserted, read, and mended.
+
+`COUNTING` is the part of store.py's insert that counts. What the counts mean is feedback/rates.py's
+business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dpp_feedback.connection import explaining
+from dpp_feedback.feedback.counts import OTHERS, Count
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import date
+
+    import psycopg
+
+# What each column of the counters is made from, in terms of the events' columns. The migration
+# that made the tables says the same, for the events that were there before.
+_KEY = {
+    "day": "(event_at AT TIME ZONE 'UTC')::date",
+    "notification_type": "left(notification_type, 40)",
+    "bounce_type": "left(coalesce(bounce_type, ''), 40)",
+    "bounce_sub_type": "left(coalesce(bounce_sub_type, ''), 40)",
+    "complaint_sub_type": (
+        "CASE WHEN notification_type = 'Complaint' "
+        "THEN left(coalesce(type_data ->> 'complaint_sub_type', ''), 40) ELSE '' END"
+    ),
+    # AWS's page "Amazon SNS notification contents": a status, an action and a diagnostic code come
+    # from a delivery status notification, which an automatic reply has not.
+    "automatic_reply": (
+        "coalesce(bounce_type = 'Transient' AND bounce_sub_type = 'General', false) "
+        "AND NOT type_data ?| ARRAY['status', 'action', 'diagnostic_code']"
+    ),
+    "source": (
+        r"""left(regexp_replace(coalesce(source, ''), '^([^"+@]+)[+][^@]*@', '\1@'), 128)"""
+    ),
+    "configuration_set": "left(coalesce(configuration_set, ''), 64)",
+    "recipient_domain": "left(coalesce(substring(primary_recipient from '@([^@]*)$'), ''), 253)",
+}
+_COUNTS, _TOTALS = "public.ses_feedback_daily_counts", "public.ses_feedback_daily_totals"
+_COLUMNS = {_COUNTS: list(_KEY), _TOTALS: [name for name in _KEY if name != "recipient_domain"]}
+
+COUNTED_COLUMNS = (
+    "event_at, notification_type, bounce_type, bounce_sub_type, type_data, source, "
+    "configuration_set, primary_recipient"
+)
+"""Columns of `inserted` that `COUNTING` reads."""
+
+
+def _added(table: str, rows: str) -> str:
+    """Add rows to a counter; always in the order of its key, so that two never wait in a circle."""
+    columns = ", ".join(_COLUMNS[table])
+    return (
+        f"INSERT INTO {table} AS counter ({columns}, count) {rows} ORDER BY {columns} "
+        f"ON CONFLICT ({columns}) DO UPDATE SET count = counter.count + excluded.count"
+    )
+
+
+def _counted(table: str, events: str) -> str:
+    """Count events, which stand in a table or the name of a query."""
+    made = ", ".join(f"{_KEY[name]} AS {name}" for name in _COLUMNS[table])
+    numbers = ", ".join(str(n) for n in range(1, len(_COLUMNS[table]) + 1))
+    return f"SELECT {made}, count(*) AS count FROM {events} GROUP BY {numbers}"  # noqa: S608
+
+
+def _new(table: str) -> str:
+    columns = ", ".join(_COLUMNS[table])
+    rows = f"SELECT {columns}, count FROM ({_counted(table, 'inserted')}) AS new"  # noqa: S608
+    return _added(table, rows)
+
+
+COUNTING = f"counted AS ({_new(_COUNTS)}), totalled AS ({_new(_TOTALS)})"
+"""Two common table expressions that count the rows of a third, named `inserted`."""
+
+
+def _mend(table: str) -> str:
+    """Find where a counter and the events differ, and add the difference, in one statement.
+
+    It sees one moment, in which every transaction has both stored and counted its events; adding
+    a difference instead of setting a value lets drains go on counting meanwhile.
+    """
+    columns = ", ".join(_COLUMNS[table])
+    days = (
+        "event_at >= %(first)s::date::timestamp AT TIME ZONE 'UTC' "
+        "AND event_at < (%(last)s::date + 1)::timestamp AT TIME ZONE 'UTC'"
+    )
+    events = f"(SELECT * FROM public.ses_feedback_events WHERE {days}) AS event"  # noqa: S608
+    rows = f"SELECT {columns}, missing FROM difference"  # noqa: S608 - as all here, of constants
+    return f"""
+WITH told AS ({_counted(table, events)}),
+kept AS (
+  SELECT {columns}, count FROM {table}
+  WHERE day BETWEEN %(first)s AND %(last)s
+    -- Older events may have been removed, which their counts outlive.
+    AND day >= (SELECT (min(event_at) AT TIME ZONE 'UTC')::date FROM public.ses_feedback_events)
+),
+difference AS MATERIALIZED (
+  SELECT {columns}, coalesce(told.count, 0) - coalesce(kept.count, 0) AS missing,
+    coalesce(told.count, 0) AS told, coalesce(kept.count, 0) AS kept
+  FROM told FULL JOIN kept USING ({columns})
+  WHERE coalesce(told.count, 0) <> coalesce(kept.count, 0)
+),
+mended AS ({_added(table, rows)})
+SELECT day, sum(greatest(missing, 0))::bigint, sum(greatest(-missing, 0))::bigint
+FROM difference GROUP BY day ORDER BY day
+"""  # noqa: S608
+
+
+_DAYS = "day BETWEEN %(first)s AND %(last)s AND count <> 0"
+_READ_TOTALS = f"SELECT {', '.join(_COLUMNS[_TOTALS])}, count FROM {_TOTALS} WHERE {_DAYS}"  # noqa: S608
+
+
+def _largest(name: str) -> str:
+    """The groups of a dimension with the most events, and those with the most trouble."""
+    of_all = f"SELECT {name} FROM counter GROUP BY 1 ORDER BY sum(count) DESC, 1 LIMIT %(top)s"  # noqa: S608
+    of_trouble = (
+        f"SELECT {name} FROM counter WHERE notification_type IN ('Bounce', 'Complaint') "  # noqa: S608
+        "GROUP BY 1 ORDER BY sum(count) DESC, 1 LIMIT %(top)s"
+    )
+    return f"({of_all}) UNION ({of_trouble})"
+
+
+_FOLDED = ("source", "configuration_set", "recipient_domain")
+_READ_COUNTS = f"""
+WITH counter AS MATERIALIZED (SELECT * FROM {_COUNTS} WHERE {_DAYS})
+SELECT {
+    ", ".join(
+        f"CASE WHEN {name} IN ({_largest(name)}) THEN {name} ELSE %(others)s END AS {name}"
+        if name in _FOLDED
+        else name
+        for name in _KEY
+    )
+}, sum(count)::bigint
+FROM counter GROUP BY {", ".join(str(n) for n in range(1, len(_KEY) + 1))}
+"""  # noqa: S608
+
+_OF_DOMAINS = [name for name in _KEY if name not in ("source", "configuration_set")]
+_READ_COUNTS_OF = f"""
+SELECT {", ".join(_OF_DOMAINS)}, sum(count)::bigint FROM {_COUNTS}
+WHERE {_DAYS} AND recipient_domain = ANY (
+  %(domains)s || ARRAY(
+    SELECT DISTINCT recipient_domain FROM {_COUNTS}
+    WHERE {_DAYS} AND notification_type = 'Complaint'
+  )
+)
+GROUP BY {", ".join(str(n) for n in range(1, len(_OF_DOMAINS) + 1))}
+"""  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A day on which counters and events differed.
+
+    Attributes:
+        day: in UTC.
+        missing: events that were stored and not counted.
+        surplus: events that were counted and are not stored.
+    """
+
+    day: date
+    missing: int
+    surplus: int
+
+
+class DailyCounts:
+    """The counters, through one connection in autocommit mode. `Store.daily_counts` is one."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def totals(self, first: date, last: date) -> list[Count]:
+        """Read the counts of some days without domains: a few dozen for each day.
+
+        Raises:
+            DatabaseRefused, DatabaseUnavailable: the counters cannot be read.
+        """
+        return self._read(_READ_TOTALS, _COLUMNS[_TOTALS], first, last)
+
+    def largest(self, first: date, last: date, top: int = 20) -> list[Count]:
+        """Read the counts of some days in every dimension, the many small groups folded.
+
+        Args:
+            first: the first day.
+            last: the last day, included.
+            top: so many sources, configuration sets and domains with the most events are kept
+                apart, and as many with the most bounces and complaints; `OTHERS` holds the rest.
+
+        Raises:
+            DatabaseRefused, DatabaseUnavailable: the counters cannot be read.
+        """
+        return self._read(_READ_COUNTS, list(_KEY), first, last, top=top, others=OTHERS)
+
+    def of_domains(self, first: date, last: date, domains: Collection[str]) -> list[Count]:
+        """Read the counts of some domains, and of all that a complaint came from.
+
+        Raises:
+            DatabaseRefused, DatabaseUnavailable: the counters cannot be read.
+        """
+        return self._read(_READ_COUNTS_OF, _OF_DOMAINS, first, last, domains=sorted(domains))
+
+    def mend(self, first: date, last: date) -> list[Difference]:
+        """Recount some days from the events, and correct the counters where they differ.
+
+        Returns:
+            The days that differed; none when all was well.
+
+        Raises:
+            DatabaseRefused, DatabaseUnavailable: the database refuses, or fails.
+        """
+        found: dict[date, Difference] = {}
+        with explaining("Recounting the daily counts"):
+            for table in _COLUMNS:
+                with self._connection.transaction():
+                    # Two at once would both add the same difference.
+                    self._connection.execute(
+                        "SELECT pg_advisory_xact_lock(hashtextextended('dpp_feedback.mend', 0))"
+                    )
+                    rows = self._connection.execute(_mend(table), {"first": first, "last": last})
+                    # The totals tell the same; their own difference counts if they alone have one.
+                    for day, missing, surplus in rows:
+                        found.setdefault(day, Difference(day, missing, surplus))
+        return [found[day] for day in sorted(found)]
+
+    def _read(
+        self, statement: str, columns: list[str], first: date, last: date, **more: Any
+    ) -> list[Count]:
+        with explaining("Reading the daily counts"):
+            rows = self._connection.execute(statement, {"first": first, "last": last, **more})
+            return [
+                Count(**dict(zip(columns, values, strict=True)), count=count)
+                for *values, count in rows
+            ]
