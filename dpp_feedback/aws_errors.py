@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
 _LOGIN = "check the role of the pod's service account, or log in again."
-# What SQS's page "Common errors" and its calls name, and what to do about each.
+# What the page "Common errors" of each service and SQS's calls name, and what to do about each.
 _ADVICE = {
     "AWS.SimpleQueueService.OverLimit": "120,000 messages are in flight: find out why runs fail.",
     "OverLimit": "120,000 messages are in flight: find out why runs fail.",
@@ -28,7 +28,13 @@ _ADVICE = {
 }
 _NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _NO_RIGHT = {"AccessDenied", "AccessDeniedException"}
-_NOT_NOW = {"RequestThrottled", "Throttling", "ThrottlingException", "KMS.ThrottlingException"}
+_NOT_NOW = {
+    "RequestThrottled",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "KMS.ThrottlingException",
+}
 
 
 class AwsRefused(FeedbackError):
@@ -40,13 +46,17 @@ class AwsUnavailable(PassingError):
 
 
 @contextmanager
-def explaining(operation: str, setting: str, url: str) -> Iterator[None]:
+def explaining(
+    operation: str, setting: str = "", url: str = "", *, service: str = "SQS"
+) -> Iterator[None]:
     """Turn what boto3 raises inside into a sentence.
 
     Args:
-        operation: SQS's name of the call ("ReceiveMessage").
-        setting: the setting that names the queue.
+        operation: AWS's name of the call ("ReceiveMessage").
+        setting: the setting that names what is called (a queue), where there is one.
         url: its value.
+        service: whose call it is. In lower case it is what an IAM action begins with:
+            "CloudWatch" needs the right cloudwatch:GetMetricStatistics.
 
     Raises:
         AwsRefused, AwsUnavailable: the call failed.
@@ -57,10 +67,12 @@ def explaining(operation: str, setting: str, url: str) -> Iterator[None]:
         yield
     # The last two: boto3 reads its settings, the token of the pod's role, and an answer.
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
-        raise _explained(error, operation, setting, url) from None
+        raise _explained(error, operation, setting, url, service) from None
 
 
-def _explained(error: Exception, operation: str, setting: str, url: str) -> FeedbackError:
+def _explained(
+    error: Exception, operation: str, setting: str, url: str, service: str
+) -> FeedbackError:
     from botocore.exceptions import (
         ClientError,
         ConnectionError,  # noqa: A004 - botocore's own
@@ -70,7 +82,7 @@ def _explained(error: Exception, operation: str, setting: str, url: str) -> Feed
     )
 
     if isinstance(error, ClientError):
-        return _refusal(error, operation, setting, url)
+        return _refusal(error, operation, setting, url, service)
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return AwsRefused(
             "No AWS credentials: give the pod's service account its role (IRSA), or start the "
@@ -78,13 +90,14 @@ def _explained(error: Exception, operation: str, setting: str, url: str) -> Feed
         )
     if isinstance(error, ConnectionError | HTTPClientError):  # refused, timeout, reset, TLS
         return AwsUnavailable(
-            f"SQS does not answer ({type(error).__name__}): check AWS_REGION, AWS_ENDPOINT_URL and "
-            "the network; on a laptop start the local stack with `dpp-feedback up`."
+            f"{service} does not answer ({type(error).__name__}): check AWS_REGION, "
+            "AWS_ENDPOINT_URL and the network; on a laptop start the local stack with "
+            "`dpp-feedback up`."
         )
     said = " ".join(str(error).split())
     return AwsRefused(
-        f"boto3 cannot call SQS ({type(error).__name__}: {said}): check the AWS_... variables, "
-        "AWS_ENDPOINT_URL and AWS_WEB_IDENTITY_TOKEN_FILE among them."
+        f"boto3 cannot call {service} ({type(error).__name__}: {said}): check the AWS_... "
+        "variables, AWS_ENDPOINT_URL and AWS_WEB_IDENTITY_TOKEN_FILE among them."
     )
 
 
@@ -95,10 +108,12 @@ def not_sqs(operation: str) -> AwsUnavailable:
     )
 
 
-def _refusal(error: ClientError, operation: str, setting: str, url: str) -> FeedbackError:
+def _refusal(
+    error: ClientError, operation: str, setting: str, url: str, service: str
+) -> FeedbackError:
     code = error.response["Error"].get("Code", "unknown")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if error.operation_name.startswith("AssumeRole"):  # boto3 asks STS before it asks SQS
+    if error.operation_name.startswith("AssumeRole"):  # boto3 asks STS first
         return AwsRefused(
             f"AWS does not let the pod take its role ({error.operation_name}: {code}): check "
             "AWS_ROLE_ARN, and that the role's trust policy names this service account."
@@ -109,17 +124,21 @@ def _refusal(error: ClientError, operation: str, setting: str, url: str) -> Feed
             "Check the name, the account and AWS_REGION."
         )
     if code in _ADVICE:
-        return AwsRefused(f"SQS refused {operation} ({code}): {_ADVICE[code]}")
+        return AwsRefused(f"{service} refused {operation} ({code}): {_ADVICE[code]}")
     if code in _NOT_NOW or status >= 500:
-        return AwsUnavailable(f"SQS cannot do {operation} now: {code} ({status}). Try again.")
+        return AwsUnavailable(f"{service} cannot do {operation} now: {code} ({status}). Try again.")
     if code.startswith("KMS."):
         return AwsRefused(
             f"SQS refused {operation} ({code}): the queue is encrypted; let the role use its key "
             "(kms:Decrypt)."
         )
+    where = f" on {url}" if url else ""
     if code in _NO_RIGHT:
+        instead = f", or correct {setting}" if setting else ""
         return AwsRefused(
-            f"The role may not call sqs:{operation} on {url}: add it to the role's policy, or "
-            f"correct {setting}."
+            f"The role may not call {service.lower()}:{operation}{where}: add it to the role's "
+            f"policy{instead}."
         )
-    return AwsRefused(f"SQS refused {operation} on {url}: {code}. Check {setting}.")
+    return AwsRefused(
+        f"{service} refused {operation}{where}: {code}. Check {setting or 'AWS_REGION'}."
+    )

@@ -1,4 +1,4 @@
-"""SQS: how much is waiting, receive, acknowledge, hand back.
+"""SQS: how much is waiting, receive, acknowledge, hand back; and a look into a dead-letter queue.
 
 The only module that calls SQS in the product. What a body says is feedback/'s business; which
 queue it is, resources.py's.
@@ -6,14 +6,15 @@ queue it is, resources.py's.
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from dpp_feedback.aws_errors import explaining, not_sqs
+from dpp_feedback.aws_errors import AwsRefused, explaining, not_sqs
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import (
         ChangeMessageVisibilityBatchResultTypeDef,
         DeleteMessageBatchResultTypeDef,
         MessageTypeDef,
+        ReceiveMessageRequestTypeDef,
     )
 
     _BatchResult = DeleteMessageBatchResultTypeDef | ChangeMessageVisibilityBatchResultTypeDef
@@ -35,6 +38,8 @@ THREADS = 16  # more gain nothing: the interpreter lock binds (measured)
 _MAX_BYTES = 256 * 1024 * 1024  # of bodies in one run, which holds them all in memory
 # Seconds of long poll: a short poll asks only some of SQS's servers and may miss messages.
 _WAIT = 1
+# Seconds for which a sampled message is out of sight if its process dies before it hands it back.
+_SAMPLE_VISIBILITY = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,49 @@ class Taken:
 
     messages: list[Message]
     errors: list[FeedbackError]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Messages that were looked at, and are back in the queue.
+
+    Attributes:
+        messages: each once; their handles are spent.
+        partial: the queue may hold more than these: as many as asked for came, or an error ended
+            the receiving.
+    """
+
+    messages: list[Message]
+    partial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MoveTask:
+    """The latest "DLQ redrive" of a dead-letter queue.
+
+    Attributes:
+        status: SQS's word: RUNNING, COMPLETED, CANCELLING, CANCELLED, FAILED; NONE if there was
+            never one.
+        moved: messages moved so far, roughly.
+        to_move: messages that waited when it began, roughly; None while SQS does not say.
+    """
+
+    status: str
+    moved: int = 0
+    to_move: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RedrivePolicy:
+    """Where SQS moves a message that was received too often.
+
+    Attributes:
+        target_arn: the dead-letter queue's ARN.
+        max_receive_count: after so many receives.
+    """
+
+    target_arn: str
+    max_receive_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +177,93 @@ class Queue:
             AwsRefused: the queue does not exist, or AWS refuses.
             AwsUnavailable: SQS does not answer, or not now.
         """
-        with self._explaining("GetQueueAttributes"):
-            said = self._client.get_queue_attributes(
-                QueueUrl=self._url,
-                AttributeNames=[
-                    "ApproximateNumberOfMessages",
-                    "ApproximateNumberOfMessagesNotVisible",
-                    "VisibilityTimeout",
-                ],
-            ).get("Attributes")
-        if said is None:
-            raise not_sqs("GetQueueAttributes")
+        said = self._attributes(
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "VisibilityTimeout",
+        )
         return Depth(
             waiting=int(said["ApproximateNumberOfMessages"]),
             in_flight=int(said["ApproximateNumberOfMessagesNotVisible"]),
             visibility_timeout=int(said["VisibilityTimeout"]),
         )
+
+    def arn(self) -> str:
+        """Ask for the queue's ARN; raises as `depth`."""
+        return self._attributes("QueueArn").get("QueueArn", "")
+
+    def retention(self) -> timedelta:
+        """Ask how long a message is kept, from when it was first sent; raises as `depth`."""
+        said = self._attributes("MessageRetentionPeriod").get("MessageRetentionPeriod", "")
+        if not said.isdecimal():
+            raise not_sqs("GetQueueAttributes")
+        return timedelta(seconds=int(said))
+
+    def redrive_policy(self) -> RedrivePolicy | None:
+        """Ask where messages go that are received too often; None: nowhere; raises as `depth`."""
+        said = self._attributes("RedrivePolicy").get("RedrivePolicy")
+        if not said:
+            return None
+        try:
+            policy = json.loads(said)
+            return RedrivePolicy(str(policy["deadLetterTargetArn"]), int(policy["maxReceiveCount"]))
+        except (KeyError, TypeError, ValueError):
+            raise not_sqs("GetQueueAttributes") from None
+
+    def move_task(self) -> MoveTask | None:
+        """Ask how the latest redrive out of this dead-letter queue stands.
+
+        Returns:
+            None where the call is not there, or the role may not make it.
+
+        Raises:
+            AwsUnavailable: SQS does not answer, or not now.
+        """
+        try:
+            arn = self.arn()
+            with self._explaining("ListMessageMoveTasks"):
+                tasks = self._client.list_message_move_tasks(SourceArn=arn).get("Results", [])
+        except AwsRefused:
+            return None
+        if not tasks:
+            return MoveTask("NONE")
+        task = tasks[0]
+        return MoveTask(
+            task.get("Status", "NONE"),
+            task.get("ApproximateNumberOfMessagesMoved", 0),
+            task.get("ApproximateNumberOfMessagesToMove"),
+        )
+
+    def sample(self, number: int) -> Sample:
+        """Look at messages and hand them back at once, also when this is interrupted.
+
+        Each counts as received once more, so this is for a queue without a redrive policy of its
+        own. A second sampler at the same time sees the messages that this one does not hold.
+
+        Args:
+            number: at most so many, a few hundred: they are received one batch after the other.
+
+        Raises:
+            AwsRefused, AwsUnavailable: as `depth`, if no message at all came.
+        """
+        messages: dict[str, Message] = {}
+        partial = False
+        try:
+            while (asked := min(BATCH, number - len(messages))) > 0:
+                try:
+                    got = self._receive(asked, _SAMPLE_VISIBILITY)
+                except FeedbackError:
+                    if not messages:
+                        raise
+                    partial = True
+                    break
+                new = {message.id: message for message in got if message.id not in messages}
+                messages |= new
+                if not new:
+                    break
+        finally:
+            self.release(list(messages.values()))
+        return Sample(list(messages.values()), partial or len(messages) >= number)
 
     def receive(self, max_messages: int, max_seconds: float, threads: int = THREADS) -> Taken:
         """Receive until the queue is empty, or one of the limits is reached.
@@ -226,14 +345,26 @@ class Queue:
 
         return self._in_batches("ChangeMessageVisibilityBatch", messages, show)
 
-    def _receive(self, number: int) -> list[Message]:
-        with self._explaining("ReceiveMessage"):
-            said = self._client.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=number,
-                WaitTimeSeconds=_WAIT,
-                MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+    def _attributes(self, *names: QueueAttributeNameType) -> dict[QueueAttributeNameType, str]:
+        with self._explaining("GetQueueAttributes"):
+            said = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=names).get(
+                "Attributes"
             )
+        if said is None:
+            raise not_sqs("GetQueueAttributes")
+        return said
+
+    def _receive(self, number: int, visibility_timeout: int | None = None) -> list[Message]:
+        request: ReceiveMessageRequestTypeDef = {
+            "QueueUrl": self._url,
+            "MaxNumberOfMessages": number,
+            "WaitTimeSeconds": _WAIT,
+            "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+        }
+        if visibility_timeout is not None:
+            request["VisibilityTimeout"] = visibility_timeout
+        with self._explaining("ReceiveMessage"):
+            said = self._client.receive_message(**request)
         try:
             return [_message(raw) for raw in said.get("Messages", [])]
         except (KeyError, ValueError):
