@@ -1,0 +1,1 @@
+"""Tests of dpp_feedback/alerting."""

@@ -1,0 +1,216 @@
+"""Which readings are which alerts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dpp_feedback.alerting.alert import Alert, Severity
+from dpp_feedback.alerting.memory import Memory, OpenAlert
+from dpp_feedback.alerting.readings import CheckResult, JobRuns, Queued, Readings, Unreadable
+from dpp_feedback.alerting.rules import judge
+
+NOW = datetime(2026, 2, 20, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+QUIET = Readings(
+    at=NOW, queue=Queued(0, 0), dead_letters=0, sensor_running=True, jobs=[], checks={}
+)
+GONE = Unreadable("SQS does not answer.")
+
+
+def _runs(
+    failures: int = 0,
+    job: str = "process_feedback",
+    *,
+    started: timedelta = MINUTE,
+    told: bool = False,
+) -> JobRuns:
+    failed = NOW - MINUTE if failures else None
+    return JobRuns(
+        job,
+        failures=failures,
+        told=told,
+        run_id="8c1f",
+        failed_at=failed,
+        sentence="receive_messages: The database does not answer.",
+        told_at=failed if told else None,
+        started_at=NOW - started,
+        success_started_at=None if failures else NOW - started,
+    )
+
+
+def _firing(readings: Readings, memory: Memory | None = None) -> dict[str, Alert]:
+    return {alert.key: alert for alert in judge(readings, memory or Memory()).firing}
+
+
+def _open(key: str) -> dict[str, OpenAlert]:
+    alert = Alert(key, Severity.CRITICAL, "x", "x", "x")
+    return {key: OpenAlert(alert, NOW, Severity.CRITICAL, NOW)}
+
+
+def test_when_all_is_well_nothing_fires() -> None:
+    assert _firing(QUIET) == {}
+    assert _firing(replace(QUIET, jobs=[_runs()], queue=Queued(5_000, 10, age=20.0))) == {}
+
+
+def test_one_message_in_the_dead_letter_queue_is_critical() -> None:
+    (alert,) = _firing(replace(QUIET, dead_letters=1)).values()
+    assert alert.key == "dlq_has_messages"
+    assert alert.severity is Severity.CRITICAL
+    assert alert.figure == "1 message"
+    assert alert.section == "docs/runbook.md#dlq_has_messages"
+
+
+def test_a_stopped_sensor_is_told_at_once_even_when_nothing_waits() -> None:
+    (alert,) = _firing(replace(QUIET, sensor_running=False)).values()
+    assert alert.key == "worker_not_running"
+    assert "switched off" in alert.cause
+    (alert,) = _firing(replace(QUIET, sensor_running=False, queue=GONE)).values()
+    assert alert.figure == "an unknown number waiting"
+
+
+@pytest.mark.parametrize(
+    ("waiting_for", "started_before", "fires"),
+    [
+        (5 * MINUTE, 60 * MINUTE, False),  # not yet
+        (6 * MINUTE, 60 * MINUTE, True),
+        (60 * MINUTE, 2 * MINUTE, False),  # a run has started meanwhile
+    ],
+)
+def test_messages_that_wait_while_no_run_starts_mean_that_the_worker_does_not_run(
+    waiting_for: timedelta, started_before: timedelta, fires: bool
+) -> None:
+    # The run is under way, or failed; had it succeeded, the time of waiting would begin with it.
+    runs = JobRuns("process_feedback", started_at=NOW - started_before)
+    readings = replace(QUIET, queue=Queued(7, 0, age=1.0), jobs=[runs])
+    memory = Memory(waiting_since=NOW - waiting_for)
+    assert ("worker_not_running" in _firing(readings, memory)) == fires
+
+
+def test_while_the_queue_sensor_backs_off_after_a_failure_the_worker_counts_as_running() -> None:
+    runs = replace(_runs(1), started_at=NOW - 12 * MINUTE, failed_at=NOW - 11 * MINUTE)
+    readings = replace(QUIET, queue=Queued(7, 0), jobs=[runs])
+    memory = Memory(waiting_since=NOW - 10 * MINUTE)
+    assert "worker_not_running" not in _firing(readings, memory)
+    later = replace(readings, at=NOW + 12 * MINUTE)
+    assert "worker_not_running" in _firing(later, memory)
+
+
+def test_one_failed_drain_is_no_alert_of_its_own_and_two_are() -> None:
+    assert _firing(replace(QUIET, jobs=[_runs(1)])) == {}
+    (alert,) = _firing(replace(QUIET, jobs=[_runs(2)])).values()
+    assert alert.key == "runs_failing:process_feedback"
+    assert alert.section == "docs/runbook.md#runs_failing"
+    assert alert.cause == (
+        "process_feedback failed 2 times in a row. receive_messages: The database does not answer."
+    )
+    assert alert.figure == "2 failed in a row, the last of them run 8c1f"
+
+
+def test_one_failed_drain_of_which_people_know_is_followed() -> None:
+    (alert,) = _firing(replace(QUIET, jobs=[_runs(1, told=True)])).values()
+    assert alert.told
+    opened = Memory(open=_open("runs_failing:process_feedback"))
+    (alert,) = _firing(replace(QUIET, jobs=[_runs(1)]), opened).values()
+    assert not alert.told
+
+
+def test_a_failure_that_was_told_is_seen_though_the_next_run_has_succeeded() -> None:
+    runs = replace(_runs(), told_at=NOW - MINUTE)
+    memory = Memory(looked_at=NOW - 2 * MINUTE)
+    assert _firing(replace(QUIET, jobs=[runs]), memory)["runs_failing:process_feedback"].told
+    assert _firing(replace(QUIET, jobs=[runs]), Memory(looked_at=NOW)) == {}
+    assert _firing(replace(QUIET, jobs=[runs])) == {}
+
+
+@pytest.mark.parametrize("job", ["daily_rollup", "bounce_rate_report"])
+def test_one_failed_run_of_a_scheduled_job_is_an_alert(job: str) -> None:
+    (alert,) = _firing(replace(QUIET, jobs=[_runs(1, job)])).values()
+    assert alert.key == f"runs_failing:{job}"
+
+
+@pytest.mark.parametrize(("age", "fires"), [(300.0, False), (301.0, True)])
+def test_an_old_message_is_a_warning(age: float, fires: bool) -> None:
+    firing = _firing(replace(QUIET, queue=Queued(1, 0, age=age), jobs=[_runs()]))
+    assert ("oldest_message" in firing) == fires
+    if fires:
+        assert firing["oldest_message"].severity is Severity.WARNING
+        assert firing["oldest_message"].figure == "301 s (by CloudWatch), 1 message waiting"
+
+
+def test_without_cloudwatch_the_age_is_estimated_from_the_looks() -> None:
+    runs = replace(_runs(), success_started_at=None)  # under way since a minute
+    readings = replace(QUIET, queue=Queued(9, 0), jobs=[runs])
+    firing = _firing(readings, Memory(waiting_since=NOW - 6 * MINUTE))
+    assert firing["oldest_message"].figure == "360 s (estimated), 9 messages waiting"
+    drained = replace(readings, jobs=[_runs()])
+    assert _firing(drained, Memory(waiting_since=NOW - 6 * MINUTE)) == {}
+
+
+def test_an_empty_queue_has_no_oldest_message_whatever_cloudwatch_still_says() -> None:
+    assert _firing(replace(QUIET, queue=Queued(0, 0, age=900.0))) == {}
+
+
+def test_what_follows_from_another_alert_is_not_told_as_well() -> None:
+    old = replace(QUIET, queue=Queued(9, 0, age=3_600.0))
+    assert set(_firing(replace(old, jobs=[_runs(3)]))) == {"runs_failing:process_feedback"}
+    assert set(_firing(replace(old, sensor_running=False))) == {"worker_not_running"}
+    # Nor in the minutes until the other is over: the queue is still being drained.
+    assert _firing(replace(old, jobs=[_runs()]), Memory(open=_open("worker_not_running"))) == {}
+
+
+def test_a_queue_that_cannot_be_asked_holds_its_alerts_and_stops_no_other() -> None:
+    judgement = judge(replace(QUIET, queue=GONE, dead_letters=GONE, jobs=[_runs(2)]), Memory())
+    assert [alert.key for alert in judgement.firing] == ["runs_failing:process_feedback"]
+    assert {"worker_not_running", "oldest_message", "dlq_has_messages"} <= judgement.held
+
+
+def test_a_queue_that_cannot_be_asked_for_long_is_an_alert_of_its_own() -> None:
+    memory = Memory(unreadable_since=NOW - 6 * MINUTE)
+    (alert,) = _firing(replace(QUIET, queue=GONE, dead_letters=GONE), memory).values()
+    assert alert.key == "queue_unreadable"
+    assert alert.severity is Severity.CRITICAL
+    assert alert.cause == (
+        "The queue cannot be asked, so no feedback is stored. SQS does not answer."
+    )
+    (alert,) = _firing(replace(QUIET, dead_letters=GONE), memory).values()
+    assert alert.severity is Severity.WARNING
+    assert _firing(replace(QUIET, queue=GONE), Memory()) == {}
+
+
+@pytest.mark.parametrize(
+    ("check", "error", "key", "severity"),
+    [
+        ("bounce_rate", False, "bounce_rate", Severity.WARNING),
+        ("bounce_rate", True, "bounce_rate", Severity.CRITICAL),
+        ("complaint_rate", False, "complaint_rate", Severity.WARNING),
+        ("incidents", True, "incident", Severity.CRITICAL),
+        ("silence", False, "silence", Severity.WARNING),
+        ("silence", True, "silence", Severity.CRITICAL),
+        ("reconciliation", True, "reconciliation", Severity.WARNING),
+    ],
+)
+def test_a_failed_check_is_an_alert_in_its_own_words(
+    check: str, error: bool, key: str, severity: Severity
+) -> None:
+    said = "Bounces 3.1 % of 41,230; the review line in 12 days."
+    result = CheckResult(
+        check, passed=False, error=error, description=said, figures={"rate": 0.031}
+    )
+    (alert,) = _firing(replace(QUIET, checks={check: result})).values()
+    assert (alert.key, alert.severity) == (key, severity)
+    assert alert.cause == said
+    assert alert.figure == "rate 0.031"
+    assert alert.next_step
+
+
+def test_a_check_that_passed_or_is_none_of_these_is_no_alert() -> None:
+    checks = {
+        "bounce_rate": CheckResult("bounce_rate", passed=True),
+        "unknown_kinds": CheckResult("unknown_kinds", passed=False),
+        # An incident that is over: the check warns of it for weeks.
+        "incidents": CheckResult("incidents", passed=False, error=False),
+    }
+    assert _firing(replace(QUIET, checks=checks)) == {}
