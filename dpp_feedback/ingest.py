@@ -7,10 +7,8 @@ written to disk between ops. How each step works is in queue.py, feedback/ and s
 
 # No `from __future__ import annotations`: Dagster reads the annotations of ops at run time.
 
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -20,10 +18,11 @@ import dagster as dg
 from pydantic import Field
 
 from dpp_feedback.aws_errors import AwsRefused
-from dpp_feedback.errors import FeedbackError, PassingError
+from dpp_feedback.errors import PassingError
 from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Outcome, Rejected, RejectedReason
 from dpp_feedback.feedback.kinds import KINDS
 from dpp_feedback.feedback.parser import parse
+from dpp_feedback.plainly import told_plainly
 from dpp_feedback.queue import THREADS, Message
 from dpp_feedback.resources import FeedbackQueue, FeedbackStore
 from dpp_feedback.store import Inserted
@@ -109,7 +108,7 @@ def receive_messages(
     The database comes first: while it is away no message is received, so none is counted as
     failed, and an outage of any length sends no good message to the DLQ.
     """
-    with _told_plainly():
+    with told_plainly():
         with store.connect() as database:
             database.check()
         source = queue.connect()
@@ -150,7 +149,7 @@ def persist_events(
     start = perf_counter()
     events = [event for _, outcome in parsed.outcomes for event in _events(outcome)]
     inserted = Inserted()
-    with _told_plainly():
+    with told_plainly():
         for attempt in Retrying(
             retry=retry_if_exception_type(PassingError),
             wait=wait_exponential(multiplier=2),
@@ -186,7 +185,7 @@ def acknowledge_messages(
     and reach the DLQ in minutes instead of five visibility timeouts.
     """
     start = perf_counter()
-    with _told_plainly():
+    with told_plainly():
         source = queue.connect()
         failed = source.acknowledge(persisted.done)
         kept = source.release([left.message for left in persisted.left])
@@ -215,6 +214,27 @@ def acknowledge_messages(
     kinds={"sqs", "postgres"},
     description="What SES says became of each mail: `public.ses_feedback_events`, one row for "
     "each notification and recipient. A materialization is one drain of the queue.",
+    metadata={
+        "dagster/table_name": "public.ses_feedback_events",
+        "dagster/column_schema": dg.TableSchema(
+            [
+                dg.TableColumn("id", "uuid", "Version 7: grows with the time it was stored."),
+                dg.TableColumn("notification_type", "text", "SES's kind of event."),
+                dg.TableColumn("ses_message_id", "text", "The mail that it is about."),
+                dg.TableColumn("feedback_id", "text", "Of a bounce or complaint."),
+                dg.TableColumn("source", "text", "The address the mail was sent from."),
+                dg.TableColumn("primary_recipient", "text", "Lower case, without display name."),
+                dg.TableColumn("bounce_type", "text", "bounceType, verbatim."),
+                dg.TableColumn("bounce_sub_type", "text", "bounceSubType, verbatim."),
+                dg.TableColumn("type_data", "jsonb", "What only this kind of event has."),
+                dg.TableColumn("configuration_set", "text", "Of the mail."),
+                dg.TableColumn("event_at", "timestamptz", "When it happened, as SES says."),
+                dg.TableColumn("received_at", "timestamptz", "When it was stored."),
+                dg.TableColumn("sns_message_id", "text", "Of the notification."),
+                dg.TableColumn("dedupe_key", "text", "The event's identity."),
+            ]
+        ),
+    },
 )
 def ses_feedback_events() -> Any:
     """Drain the queue into the event table."""
@@ -223,7 +243,8 @@ def ses_feedback_events() -> Any:
 
 process_feedback = dg.define_asset_job(
     "process_feedback",
-    selection=[ses_feedback_events],
+    # Its checks are about time passing, and run by the hour.
+    selection=dg.AssetSelection.assets(ses_feedback_events).without_checks(),
     description="Drain the SES feedback queue into Postgres. `feedback_queue_sensor` runs it when "
     "messages wait; by hand it does no harm.",
     executor_def=dg.in_process_executor,
@@ -314,19 +335,3 @@ def _table(name: str, counted: str, counts: Mapping[str, int]) -> dg.MetadataVal
         [dg.TableRecord({name: str(key), counted: n}) for key, n in sorted(counts.items())],
         schema=dg.TableSchema([dg.TableColumn(name), dg.TableColumn(counted, "int")]),
     )
-
-
-@contextmanager
-def _told_plainly() -> Iterator[None]:
-    """Let an error for a person end the op with its sentence alone.
-
-    Dagster stores and shows a stack trace with every failure. This one would say nothing that the
-    sentence does not, so Python's own setting leaves it out, until an op starts again. What
-    follows a failure is the end of the run's process.
-    """
-    sys.__dict__.pop("tracebacklimit", None)
-    try:
-        yield
-    except FeedbackError as error:
-        sys.tracebacklimit = 0
-        raise dg.Failure(str(error)) from None

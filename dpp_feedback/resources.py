@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.feedback.rates import MIN_VOLUME
 from dpp_feedback.queue import DEFAULT_REGION, Queue
 from dpp_feedback.store import Store
 
+if TYPE_CHECKING:
+    from dpp_feedback.destination import Destination
+    from dpp_feedback.notify import Channels
+    from dpp_feedback.ses import Ses
+
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
+_DOMAIN = re.compile(r"[^\s@,/:]+\.[^\s@,/:.]+")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
@@ -25,11 +34,16 @@ class SettingError(FeedbackError):
 
 
 class FeedbackQueue(dg.ConfigurableResource["FeedbackQueue"]):
-    """The SQS queue that the SNS topics feed.
+    """An SQS queue: the one that the SNS topics feed, or its dead-letter queue.
 
-    Environment: `SQS_QUEUE_URL`, `AWS_REGION` (default ap-northeast-2), `AWS_ENDPOINT_URL` (local
-    stack only; boto3 reads it).
+    Environment: what `setting` names, `AWS_REGION` (default ap-northeast-2), `AWS_ENDPOINT_URL`
+    (local stack only; boto3 reads it).
+
+    Attributes:
+        setting: `SQS_QUEUE_URL` or `SQS_DLQ_URL`.
     """
+
+    setting: str = "SQS_QUEUE_URL"
 
     def connect(self) -> Queue:
         """Make a client of the queue; nothing is sent yet.
@@ -37,8 +51,9 @@ class FeedbackQueue(dg.ConfigurableResource["FeedbackQueue"]):
         Raises:
             SettingError: a setting is missing or malformed.
         """
-        name, region = "SQS_QUEUE_URL", aws_region()
-        return Queue.connect(_queue_url(name, region), region=region, setting=name)
+        region = aws_region()
+        url = _queue_url(self.setting, region)
+        return Queue.connect(url, region=region, setting=self.setting)
 
 
 class FeedbackStore(dg.ConfigurableResource["FeedbackStore"]):
@@ -53,6 +68,105 @@ class FeedbackStore(dg.ConfigurableResource["FeedbackStore"]):
                 not answer.
         """
         return Store.connect(database_url())
+
+
+class SesAccount(dg.ConfigurableResource["SesAccount"]):
+    """The SES account: its statistics and its suppression list. Environment: `AWS_REGION`."""
+
+    def connect(self) -> Ses:
+        """Make a client; nothing is sent yet.
+
+        Raises:
+            SettingError: the setting is malformed.
+        """
+        from dpp_feedback.ses import Ses
+
+        return Ses.connect(aws_region())
+
+
+class ReportFolder(dg.ConfigurableResource["ReportFolder"]):
+    """Where reports and lists are written. Environment: `SES_FEEDBACK_REPORTS`, `AWS_REGION`."""
+
+    def connect(self) -> Destination:
+        """Read where it is; nothing is written yet.
+
+        Raises:
+            SettingError: a setting is malformed.
+        """
+        from dpp_feedback.destination import Destination
+
+        return Destination.of(_optional("SES_FEEDBACK_REPORTS") or "reports", aws_region())
+
+
+class AlertChannels(dg.ConfigurableResource["AlertChannels"]):
+    """Where alerts and reports are sent to.
+
+    Environment, each optional: `SES_FEEDBACK_ALERT_TOPIC_ARN`, `SES_FEEDBACK_SLACK_WEBHOOK_URL`,
+    `SES_FEEDBACK_MAIL_FROM` with `SES_FEEDBACK_MAIL_TO`; and `AWS_REGION`.
+    """
+
+    def connect(self) -> Channels:
+        """Read which channels are set; nothing is sent yet.
+
+        Raises:
+            SettingError: a setting is malformed.
+        """
+        from dpp_feedback.notify import Channels
+
+        return Channels(
+            region=aws_region(),
+            topic_arn=_optional("SES_FEEDBACK_ALERT_TOPIC_ARN"),
+            slack_webhook_url=_optional("SES_FEEDBACK_SLACK_WEBHOOK_URL"),
+            mail_from=_optional("SES_FEEDBACK_MAIL_FROM"),
+            mail_to=_optional("SES_FEEDBACK_MAIL_TO"),
+        )
+
+
+def min_volume() -> int:
+    """Read `SES_FEEDBACK_MIN_VOLUME`: mails below which a rate alarms nobody.
+
+    Raises:
+        SettingError: it is no whole number above 0.
+    """
+    value = _optional("SES_FEEDBACK_MIN_VOLUME") or str(MIN_VOLUME)
+    if not re.fullmatch("[1-9][0-9]{0,9}", value):
+        raise SettingError(
+            "SES_FEEDBACK_MIN_VOLUME is no whole number above 0: write how many mails a rate needs "
+            f"before it alarms; {MIN_VOLUME} is the default."
+        )
+    return int(value)
+
+
+def verified_domains() -> frozenset[str]:
+    """Read `SES_FEEDBACK_VERIFIED_DOMAINS`: bounces to them are none to AWS. With commas between.
+
+    Raises:
+        SettingError: one of them is no domain.
+    """
+    value = _optional("SES_FEEDBACK_VERIFIED_DOMAINS") or ""
+    domains = {name.strip().lower() for name in value.split(",") if name.strip()}
+    if not all(_DOMAIN.fullmatch(name) for name in domains):
+        raise SettingError(
+            "SES_FEEDBACK_VERIFIED_DOMAINS is no list of domains: write example.com,example.org."
+        )
+    return frozenset(domains)
+
+
+def time_zone() -> str:
+    """Read `SES_FEEDBACK_TIME_ZONE`: whose 08:00 the report comes at. Default UTC.
+
+    Raises:
+        SettingError: there is no such time zone.
+    """
+    name = _optional("SES_FEEDBACK_TIME_ZONE") or "UTC"
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # unknown; a folder of zones; a path
+        raise SettingError(
+            f"SES_FEEDBACK_TIME_ZONE is {name!r}, no time zone. Write one like Asia/Seoul or "
+            "Europe/Berlin."
+        ) from None
+    return name
 
 
 def database_url() -> str:
@@ -70,7 +184,7 @@ def aws_region() -> str:
     Raises:
         SettingError: it is no name of a region.
     """
-    region = os.environ.get("AWS_REGION", "").strip() or DEFAULT_REGION
+    region = _optional("AWS_REGION") or DEFAULT_REGION
     if not _REGION.fullmatch(region):
         raise SettingError(
             f"AWS_REGION is {region!r}, no name of a region. Write one like ap-northeast-2."
@@ -84,7 +198,7 @@ def max_parallel_runs() -> int:
     Raises:
         SettingError: it is no whole number from 1 to 99.
     """
-    value = os.environ.get("SES_FEEDBACK_MAX_PARALLEL_RUNS", "").strip() or "1"
+    value = _optional("SES_FEEDBACK_MAX_PARALLEL_RUNS") or "1"
     if not re.fullmatch("[1-9][0-9]?", value):
         raise SettingError(
             "SES_FEEDBACK_MAX_PARALLEL_RUNS is no whole number from 1 to 99. Write 1, or more if "
@@ -117,10 +231,14 @@ def _queue_url(name: str, region: str) -> str:
 
 
 def _required(name: str) -> str:
-    value = os.environ.get(name, "").strip()
+    value = _optional(name)
     if not value:
         raise SettingError(
             f"{name} is not set. Set it in the environment (in production the ConfigMap or "
             "Secret); on a laptop `dpp-feedback up` writes it to .env."
         )
     return value
+
+
+def _optional(name: str) -> str | None:
+    return os.environ.get(name, "").strip() or None

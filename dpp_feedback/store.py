@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dpp_feedback.suppression import Suppression
 
 _INSERTING = "Inserting into public.ses_feedback_events"
+_READING = "Reading public.ses_feedback_events"
 BATCH = 1000  # rows in one statement; larger ones gain nothing (measured)
 
 _COLUMNS = {
@@ -59,7 +60,11 @@ WITH inserted AS (
 ), {COUNTING}
 SELECT dedupe_key FROM inserted
 """  # noqa: S608 - made of the constants above
-_NEWEST = "SELECT max(received_at) FROM public.ses_feedback_events"
+_KINDS_BETWEEN = """
+SELECT notification_type, count(*) FROM public.ses_feedback_events
+WHERE event_at >= %s AND event_at < %s GROUP BY 1
+"""
+_AFTER = "SELECT count(*) FROM public.ses_feedback_events WHERE event_at > %s"
 
 
 @dataclass(slots=True)
@@ -154,15 +159,24 @@ class Store:
                 self._insert(rows[start : start + BATCH], outcome)
         return outcome
 
-    def newest_received_at(self) -> datetime | None:
-        """When the last event was stored; None while there is none.
+    def kinds_between(self, since: datetime, until: datetime) -> dict[str, int]:
+        """Count events by kind, by when they happened: `since` included, `until` not.
 
         Raises:
             DatabaseRefused, DatabaseUnavailable: the table cannot be read.
         """
-        with explaining("Reading public.ses_feedback_events"):
-            row = self._connection.execute(_NEWEST).fetchone()
-        return row[0] if row else None
+        with explaining(_READING):
+            return dict(self._connection.execute(_KINDS_BETWEEN, [since, until]).fetchall())
+
+    def events_after(self, moment: datetime) -> int:
+        """Count events that say they happened later.
+
+        Raises:
+            DatabaseRefused, DatabaseUnavailable: the table cannot be read.
+        """
+        with explaining(_READING):
+            row = self._connection.execute(_AFTER, [moment]).fetchone()
+        return int(row[0]) if row else 0
 
     def _insert(self, rows: Sequence[FeedbackEvent], outcome: Inserted) -> None:
         import psycopg

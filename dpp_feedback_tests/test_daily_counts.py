@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Json
 
 from dpp_feedback.connection import DatabaseRefused
 from dpp_feedback.daily_counts import Difference
@@ -348,7 +349,7 @@ def test_events_from_before_the_counters_are_counted_by_the_same_rules(
                     told.primary_recipient,
                     told.bounce_type,
                     told.bounce_sub_type,
-                    psycopg.types.json.Json(told.type_data),
+                    Json(told.type_data),
                     told.configuration_set,
                     told.event_at,
                     told.dedupe_key,

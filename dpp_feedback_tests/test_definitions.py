@@ -16,10 +16,69 @@ def test_the_names_that_others_call_are_there() -> None:
     dg.Definitions.validate_loadable(defs)
     repository = defs.get_repository_def()
     assert {key.to_user_string() for key in repository.assets_defs_by_key} == {
-        "ses_feedback_events"
+        "ses_feedback_events",
+        "daily_bounce_rates",
+        "bounce_rate_report",
+        "dlq_health",
+        "suppressed_recipients",
     }
-    assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == {"process_feedback"}
-    assert {sensor.name for sensor in repository.sensor_defs} == {"feedback_queue_sensor"}
+    assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {
+        "process_feedback",
+        "daily_rollup",
+        "bounce_rate_report",
+        "suppression_list",
+        "feedback_checks",
+    }
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "feedback_queue_sensor",
+        "dlq_health_sensor",
+        "feedback_alerts",
+        "run_failure_alert",
+    }
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "daily_rollup_schedule",
+        "bounce_rate_report_schedule",
+        "suppression_list_schedule",
+        "feedback_checks_schedule",
+    }
+    checks = repository.asset_graph.asset_check_keys
+    assert {f"{key.asset_key.to_user_string()}: {key.name}" for key in checks} == {
+        "ses_feedback_events: silence",
+        "ses_feedback_events: events_from_the_future",
+        "daily_bounce_rates: counters_equal_events",
+        "daily_bounce_rates: bounce_rate",
+        "daily_bounce_rates: complaint_rate",
+        "daily_bounce_rates: incidents",
+        "daily_bounce_rates: reconciliation",
+        "daily_bounce_rates: unknown_kinds",
+        "dlq_health: dlq_empty",
+    }
+
+
+def test_the_asset_graph_reads_as_the_documentation() -> None:
+    for assets in defs.get_repository_def().assets_defs_by_key.values():
+        for spec in assets.specs:
+            assert len(spec.description or "") > 60, spec.key
+            assert spec.owners == ["team:email-deliverability"]
+            assert spec.kinds
+            assert spec.group_name != "default"
+            assert spec.tags["domain"] == "ses-feedback"
+
+
+def test_everything_that_a_person_can_start_says_what_it_does() -> None:
+    repository = defs.get_repository_def()
+    said = {
+        job.name: job.description
+        for job in repository.get_all_jobs()
+        if not job.name.startswith("__")
+    }
+    said |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
+    said |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
+    for checks in repository.asset_checks_defs_by_key.values():
+        if isinstance(checks, dg.AssetChecksDefinition):
+            said |= {spec.name: spec.description for spec in checks.check_specs}
+    assert len(said) > 15
+    assert {name for name, text in said.items() if len(text or "") < 20} == set()
 
 
 def test_the_job_is_four_ops_in_a_row() -> None:

@@ -14,19 +14,35 @@ PACKAGE = Path(__file__).resolve().parents[1] / "dpp_feedback"
 RANKS = {
     "dpp_feedback.errors": 0,
     "dpp_feedback.feedback": 0,
+    "dpp_feedback.concurrently": 1,
     "dpp_feedback.aws_errors": 1,
     "dpp_feedback.connection": 1,
-    "dpp_feedback.queue": 2,
-    "dpp_feedback.store": 2,
-    "dpp_feedback.migrate": 2,
+    "dpp_feedback.plainly": 1,
+    "dpp_feedback.report": 1,
+    "dpp_feedback.cloudwatch": 2,
+    "dpp_feedback.daily_counts": 2,
+    "dpp_feedback.destination": 2,
     "dpp_feedback.explain": 2,
+    "dpp_feedback.migrate": 2,
+    "dpp_feedback.queue": 2,
+    "dpp_feedback.ses": 2,
+    "dpp_feedback.suppression": 2,
+    "dpp_feedback.alerting": 3,
     "dpp_feedback.show": 3,
-    "dpp_feedback.resources": 3,
-    "dpp_feedback.ingest": 4,
-    "dpp_feedback.sensors": 5,
-    "dpp_feedback.definitions": 6,
-    "dpp_feedback.local": 7,
-    "dpp_feedback.cli": 8,
+    "dpp_feedback.store": 3,
+    "dpp_feedback.notify": 4,
+    "dpp_feedback.resources": 5,
+    "dpp_feedback.ingest": 6,
+    "dpp_feedback.assets": 7,
+    "dpp_feedback.checks": 8,
+    "dpp_feedback.alert_inputs": 8,
+    "dpp_feedback.alerts": 9,
+    "dpp_feedback.dlq_sensor": 8,
+    "dpp_feedback.schedules": 9,
+    "dpp_feedback.sensors": 9,
+    "dpp_feedback.definitions": 10,
+    "dpp_feedback.local": 11,
+    "dpp_feedback.cli": 12,
 }
 PURE = {"pydantic", "pydantic_core", "dpp_feedback"} | set(sys.stdlib_module_names)
 
@@ -111,7 +127,8 @@ threads, files, modules = threading.active_count(), open_files(), set(sys.module
 import dpp_feedback.definitions
 assert threading.active_count() == threads, threading.enumerate()
 assert open_files() == files, open_files() - files
-heavy = {"boto3", "botocore", "psycopg", "pandas", "numpy", "rich", "dpp_feedback.local"}
+heavy = {"boto3", "botocore", "psycopg", "pandas", "numpy", "matplotlib", "PIL", "rich",
+         "dpp_feedback.local"}
 assert not heavy & (set(sys.modules) - modules), heavy & set(sys.modules)
 """
     if not Path("/proc/self/fd").exists():

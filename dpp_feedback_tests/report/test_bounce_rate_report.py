@@ -80,16 +80,16 @@ def _run(
             "reports": ReportFolder(),
             "alert_channels": AlertChannels(),
         },
-        run_config={"ops": {"bounce_rate_report": {"config": config}}},
+        run_config={"ops": {"write_bounce_rate_report": {"config": config}}},
         raise_on_error=False,
     )
     assert result.success is ok
     if not ok:
-        failure = result.failure_data_for_node("bounce_rate_report")
+        failure = result.failure_data_for_node("write_bounce_rate_report")
         assert failure is not None
         assert failure.user_failure_data is not None
         return failure.user_failure_data.description or ""
-    (done,) = result.asset_materializations_for_node("bounce_rate_report")
+    (done,) = result.asset_materializations_for_node("write_bounce_rate_report")
     return {name: value.value for name, value in done.metadata.items()}
 
 

@@ -1,0 +1,45 @@
+"""The counters of one account, read and analysed: what rollups, checks and the report share."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dpp_feedback.feedback.analysis import Analysis, analyse
+from dpp_feedback.feedback.domains import FEEDBACK_LOOP_DOMAINS, SIMULATOR_DOMAIN, ascii_domain
+from dpp_feedback.resources import min_volume, verified_domains
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from dpp_feedback.store import Store
+
+_YEAR = timedelta(days=365)  # as far back as AWS's figure may reach
+_TWO_WINDOWS = timedelta(days=56)  # the 28 days that are looked at, and the 28 before them
+
+
+def load_analysis(store: Store, as_of: date) -> Analysis:
+    """Read the counters up to a day, and analyse them.
+
+    Args:
+        store: connected.
+        as_of: the last day, in UTC; closed.
+
+    Raises:
+        SettingError: a setting is malformed.
+        DatabaseRefused, DatabaseUnavailable: the counters cannot be read.
+    """
+    counts = store.daily_counts
+    # As somebody wrote them, and as SES writes them.
+    verified = verified_domains() | {ascii_domain(name) for name in verified_domains()}
+    year = as_of - _YEAR + timedelta(days=1)
+    return analyse(
+        as_of,
+        totals=counts.totals(year, as_of),
+        counts=counts.largest(as_of - _TWO_WINDOWS + timedelta(days=1), as_of),
+        of_domains=counts.of_domains(
+            year, as_of, {SIMULATOR_DOMAIN, *verified, *FEEDBACK_LOOP_DOMAINS}
+        ),
+        verified_domains=verified,
+        min_volume=min_volume(),
+    )

@@ -1,0 +1,131 @@
+"""Checks on `daily_bounce_rates`: how near AWS's lines the rates are, and what stands out."""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of checks at run time.
+
+import dagster as dg
+
+from dpp_feedback.assets.rollups import daily_bounce_rates
+from dpp_feedback.checks.looking_back import analysis_of
+from dpp_feedback.feedback.analysis import Analysis, Side
+from dpp_feedback.feedback.rates import Level
+from dpp_feedback.feedback.silence import outcomes
+from dpp_feedback.report.sentences import (
+    cause_sentence,
+    days_sentence,
+    incident_sentence,
+    present_trend,
+    side_of,
+    side_sentence,
+)
+from dpp_feedback.report.words import Kind
+from dpp_feedback.resources import FeedbackStore
+
+_WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+_SEVERITY = {Level.WATCH: _WARN, Level.REVIEW: _ERROR, Level.PAUSE: _ERROR}
+_UNKNOWN_SHARE = 0.001
+
+
+@dg.asset_check(
+    asset=daily_bounce_rates,
+    description="Bounces stay below half of AWS's review line (5 %): ours over 7 days, and AWS's "
+    "figure as estimated. WARN at half the line, ERROR at the line.",
+)
+def bounce_rate(
+    context: dg.AssetCheckExecutionContext, store: FeedbackStore
+) -> dg.AssetCheckResult:
+    """Judge the bounce rate."""
+    return _rate(analysis_of(context, store), "bounce")
+
+
+@dg.asset_check(
+    asset=daily_bounce_rates,
+    description="Complaints stay below half of AWS's review line (0.1 %): ours over 7 days, and "
+    "AWS's figure as estimated. WARN at half the line, ERROR at the line.",
+)
+def complaint_rate(
+    context: dg.AssetCheckExecutionContext, store: FeedbackStore
+) -> dg.AssetCheckResult:
+    """Judge the complaint rate."""
+    return _rate(analysis_of(context, store), "complaint")
+
+
+@dg.asset_check(
+    asset=daily_bounce_rates,
+    description="No source, domain, configuration set or subtype bounced, or complained, far more "
+    "than usual within the last 28 days. ERROR while it goes on.",
+)
+def incidents(context: dg.AssetCheckExecutionContext, store: FeedbackStore) -> dg.AssetCheckResult:
+    """Look for days that stand out."""
+    analysis = analysis_of(context, store)
+    found = analysis.incidents
+    said = [incident_sentence(incident) for incident in found]
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=_ERROR if any(incident.ongoing for incident in found) else _WARN,
+        description=" ".join(said) or f"Nothing stands out in the 28 days up to {analysis.as_of}.",
+        metadata={
+            "incidents": dg.MetadataValue.int(len(found)),
+            "events_beyond_the_usual": dg.MetadataValue.int(sum(one.surplus for one in found)),
+        },
+    )
+
+
+@dg.asset_check(
+    asset=daily_bounce_rates,
+    description="Nearly all events are of a kind that this version knows; a new kind of SES's is "
+    "stored, but counts for nothing.",
+)
+def unknown_kinds(
+    context: dg.AssetCheckExecutionContext, store: FeedbackStore
+) -> dg.AssetCheckResult:
+    """Look for kinds that no rule is about."""
+    month = analysis_of(context, store).month
+    everything = outcomes(month) + month.sends + month.other + month.unknown
+    share = month.unknown / everything if everything else 0.0
+    said = f"{month.unknown:,} of {everything:,} events in 28 days are of an unknown kind."
+    if month.unknown:
+        said += (
+            " `select notification_type, sum(count) from public.ses_feedback_daily_totals group "
+            "by 1` names them; a newer dpp_feedback may know them."
+        )
+    return dg.AssetCheckResult(
+        passed=share < _UNKNOWN_SHARE,
+        severity=_WARN,
+        description=said,
+        metadata={"unknown_percent": dg.MetadataValue.float(round(100 * share, 3))},
+    )
+
+
+RATE_CHECKS = [bounce_rate, complaint_rate, incidents, unknown_kinds]
+
+
+def _rate(analysis: Analysis, kind: Kind) -> dg.AssetCheckResult:
+    side = side_of(analysis, kind)
+    said = [side_sentence(kind, side, analysis.min_volume), days_sentence(present_trend(side))]
+    if side.causes:
+        said.append(f"most from {cause_sentence(side.causes[0])}")
+    sentence = "; ".join(said)
+    return dg.AssetCheckResult(
+        passed=side.level not in _SEVERITY,
+        severity=_SEVERITY.get(side.level, _WARN),
+        description=f"{sentence[:1].upper()}{sentence[1:]} (up to {analysis.as_of}).",
+        metadata=_figures(side),
+    )
+
+
+def _figures(side: Side) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {
+        "level": dg.MetadataValue.text(side.level.value),
+        "mails_in_7_days": dg.MetadataValue.int(side.week.mails),
+    }
+    for name, rate in (
+        ("percent_in_7_days", side.week),
+        ("percent_in_28_days", side.month),
+        ("percent_by_aws_estimate", side.estimate),
+    ):
+        if rate.value is not None:
+            metadata[name] = dg.MetadataValue.float(round(100 * rate.value, 4))
+    left = present_trend(side).days_to_review
+    if left is not None:
+        metadata["days_to_review_line"] = dg.MetadataValue.int(left)
+    return metadata
