@@ -6,7 +6,7 @@ ONCE   ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format constraints clean
+.PHONY: help run test screenshots lint format constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ run: $(VENV)/ready ## Start everything on this machine and watch 1,000 messages 
 
 test: lint ## Everything, from lint to the end-to-end run
 	@$(BIN)/pytest $(ARGS)
+
+screenshots: $(VENV)/ready ## Dagster's pages over a month with an incident, into docs/images (needs Debian's chromium)
+	@$(BIN)/pytest dpp_feedback_tests/screenshots --screenshots docs/images $(ARGS)
 
 lint: $(VENV)/ready ## ruff and mypy
 	@$(BIN)/ruff format --check .

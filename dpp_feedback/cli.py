@@ -18,12 +18,16 @@ import click
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dpp_feedback.local.incidents import Incident, Month
     from dpp_feedback.local.ledger import Published
-    from dpp_feedback.local.traffic import FormatChoice
+    from dpp_feedback.local.traffic import FormatChoice, Notification
 
 EXIT_CODES = {"events": 0, "ignored": 3, "rejected": 4}
 # With a seed, the time must not come from the clock: the seed alone repeats the messages.
 SEEDED_AT = datetime(2026, 2, 17, tzinfo=UTC)
+_COUNT = "[default: 1000; with --days 500 a day, 1000 with silence]"
 
 
 def share(written: str) -> float:
@@ -61,6 +65,18 @@ postgres_port_option = click.option(
 aws_port_option = click.option(
     "--aws-port", type=click.IntRange(1, 65535), help="Where AWS's stand-in listens."
 )
+days_option = click.option(
+    "--days",
+    type=click.IntRange(1, 365),
+    help="Spread the mails over so many days up to now, at the rates of a list in good order, "
+    "instead of an hour of everything.",
+)
+incident_option = click.option(
+    "--incident",
+    type=click.Choice(["bounce-spike", "complaint-spike", "silence"]),
+    help="What goes wrong in these days: for three of them a sender's old list bounces, or its "
+    "mails are complained of; or mail is sent and no feedback comes.",
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,23 +99,31 @@ def main() -> None:
     show_default=True,
     help="Where Dagster's UI listens.",
 )
-@click.option(
-    "--count", type=click.IntRange(100), default=1000, show_default=True, help="Notifications."
-)
+@click.option("--count", type=click.IntRange(100), help=f"Notifications.  {_COUNT}")
+@days_option
+@incident_option
 @click.option("--once", is_flag=True, help="Exit after the table; 0 if nothing is missing.")
 def run(
     folder: Path,
     postgres_port: int | None,
     aws_port: int | None,
     port: int,
-    count: int,
+    count: int | None,
+    days: int | None,
+    incident: Incident | None,
     once: bool,
 ) -> None:
-    """Start everything on this machine, send traffic, and show what becomes of it."""
+    """Start everything on this machine, send traffic, and show what becomes of it.
+
+    With --days also the rates of these days, and the report on them.
+    """
     from dpp_feedback.local.run import Run
 
+    at = _now()
+    month = _month(days, at, incident)
+    notifications = _notifications(month, count or _count(month), seed=_seed(), at=at)
     started = Run(folder, port=port, postgres_port=postgres_port, aws_port=aws_port)
-    sys.exit(0 if started(count=count, seed=_seed(), at=_now(), once=once) else 1)
+    sys.exit(0 if started(notifications, once=once, month=month) else 1)
 
 
 @main.command()
@@ -135,27 +159,24 @@ def down(folder: Path, wipe: bool) -> None:
 
 @main.command()
 @folder_option
+@click.option("--count", type=click.IntRange(1), help=f"Notifications.  {_COUNT}")
+@days_option
+@incident_option
 @click.option(
-    "--count", type=click.IntRange(1), default=1000, show_default=True, help="Notifications."
+    "--duplicates", type=share, help="Share published twice.  [default: 5%; with --days 1%]"
 )
-@click.option(
-    "--duplicates", type=share, default="5%", show_default=True, help="Share published twice."
-)
-@click.option("--poison", type=share, default="1%", show_default=True, help="Share broken.")
+@click.option("--poison", type=share, help="Share broken.  [default: 1%; with --days 0]")
 @click.option(
     "--kinds",
-    default="Bounce,Complaint,Delivery",
-    show_default=True,
     help="With commas between; SES's ten: Bounce, Complaint, Delivery, Send, Reject, Open, Click, "
     "Rendering Failure, DeliveryDelay, Subscription. All but the first three exist as event "
-    "publishing only.",
+    "publishing only.  [default: Bounce,Complaint,Delivery]",
 )
 @click.option(
     "--format",
     "format_",
     type=click.Choice(["notification", "event-publishing", "mixed"]),
-    default="mixed",
-    show_default=True,
+    help="[default: mixed]",
 )
 @click.option("--raw", is_flag=True, help="As raw message delivery: without SNS's envelope.")
 @click.option("--seed", type=int, help="The same seed publishes the same messages again.")
@@ -166,11 +187,13 @@ def down(folder: Path, wipe: bool) -> None:
 )
 def simulate(
     folder: Path,
-    count: int,
-    duplicates: float,
-    poison: float,
-    kinds: str,
-    format_: FormatChoice,
+    count: int | None,
+    days: int | None,
+    incident: Incident | None,
+    duplicates: float | None,
+    poison: float | None,
+    kinds: str | None,
+    format_: FormatChoice | None,
     raw: bool,
     seed: int | None,
     at: datetime | None,
@@ -179,24 +202,20 @@ def simulate(
     from dpp_feedback.local.ledger import Ledger
     from dpp_feedback.local.simulate import publish
     from dpp_feedback.local.stack import Stack
-    from dpp_feedback.local.traffic import traffic
 
     at = at.replace(tzinfo=at.tzinfo or UTC) if at else _now() if seed is None else SEEDED_AT
     seed = _seed() if seed is None else seed
+    month = _month(days, at, incident)
+    count = count or _count(month)
     stack = Stack(folder)
     settings = stack.settings()
-    try:
-        notifications = traffic(
-            count,
-            seed=seed,
-            at=at,
-            duplicates=duplicates,
-            poison=poison,
-            kinds=[name.strip() for name in kinds.split(",") if name.strip()],
-            format=format_,
-        )
-    except ValueError as error:
-        raise click.UsageError(f"{error}.") from None
+    chosen = {
+        "duplicates": duplicates,
+        "poison": poison,
+        "kinds": kinds and [name.strip() for name in kinds.split(",") if name.strip()],
+        "format": format_,
+    }
+    notifications = _notifications(month, count, seed=seed, at=at, **chosen)
     ledger = Ledger(stack.folder)
     with click.progressbar(length=count, label="publishing", file=sys.stderr) as bar:
 
@@ -214,7 +233,13 @@ def simulate(
     click.echo(f"published {len(published)} messages")
     for expected, number in published.counts().items():
         click.echo(f"{number:>10}  {told[expected]}")
-    click.echo(f"the same again: --seed {seed} --at {at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    again = f"--seed {seed} --at {at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if month:
+        again += f" --days {month.days}" + (f" --incident {incident}" if incident else "")
+        click.echo(month.story)
+    click.echo(f"the same again: {again}")
+    if month:
+        _echo_next(month)
 
 
 @main.command()
@@ -247,6 +272,51 @@ def explain(file: BinaryIO, as_json: bool) -> None:
 
         Console(highlight=False).print(explanation(explained))
     sys.exit(EXIT_CODES[explained.outcome])
+
+
+def _month(days: int | None, at: datetime, incident: Incident | None) -> Month | None:
+    from dpp_feedback.local.incidents import Month
+
+    if incident and not days:
+        raise click.UsageError("--incident needs --days: it is a part of them.")
+    return Month(days, at, incident) if days else None
+
+
+def _count(month: Month | None) -> int:
+    return month.count if month else 1000
+
+
+def _notifications(
+    month: Month | None, count: int, *, seed: int, at: datetime, **chosen: Any
+) -> Iterator[Notification]:
+    """Make the traffic; `chosen` holds what is None unless an option says it."""
+    from dpp_feedback.local.month import month as of_month
+    from dpp_feedback.local.traffic import traffic
+
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    try:
+        if month is None:
+            return traffic(count, seed=seed, at=at, **chosen)
+        for name in {"kinds", "format"} & chosen.keys():
+            raise click.UsageError(
+                f"--{name} does not go with --days, whose mails fare as mails do and are all "
+                "published as events."
+            )
+        return of_month(count, days=month.days, seed=seed, at=at, incident=month.incident, **chosen)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+
+
+def _echo_next(month: Month) -> None:
+    click.echo(
+        f"Next, when all is stored: {month.first} to {month.last} are over and can be rolled up. "
+        "In Dagster's UI materialize these partitions of daily_bounce_rates in a single run, then "
+        "bounce_rate_report; or with the DAGSTER_HOME of your `dagster dev`:"
+    )
+    select = "dagster asset materialize -m dpp_feedback.definitions --select"
+    click.echo(f"  {select} daily_bounce_rates --partition-range {month.first}...{month.last}")
+    click.echo(f"  {select} bounce_rate_report")
+    click.echo("`dpp-feedback run --days ...` does all of it.")
 
 
 def _echo_migrated(names: list[str]) -> None:

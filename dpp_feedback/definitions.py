@@ -12,7 +12,7 @@ from dpp_feedback.assets.report import bounce_rate_report
 from dpp_feedback.assets.rollups import daily_bounce_rates
 from dpp_feedback.assets.suppression import suppressed_recipients
 from dpp_feedback.checks.arrival import HOURLY_CHECKS, reconciliation
-from dpp_feedback.checks.rates import RATE_CHECKS
+from dpp_feedback.checks.rates import rate_checks
 from dpp_feedback.dlq_sensor import dlq_health_sensor
 from dpp_feedback.ingest import process_feedback, ses_feedback_events
 from dpp_feedback.resources import (
@@ -51,7 +51,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
     ]
     return dg.Definitions(
         assets=[*dg.map_asset_specs(_owned, assets)],
-        asset_checks=[*RATE_CHECKS, reconciliation, *HOURLY_CHECKS],
+        asset_checks=[rate_checks, reconciliation, *HOURLY_CHECKS],
         jobs=[
             process_feedback,
             daily_rollup,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,12 +125,25 @@ def test_without_the_stack_simulate_says_how_to_start_it() -> None:
         (["--kinds", "Bounce,Bounced"], "Bounced"),
         (["--count", "0"], "--count"),
         (["--duplicates", "60%", "--poison", "60%"], "no room"),
+        (["--incident", "silence"], "--incident needs --days: it is a part of them."),
+        (["--days", "0"], "0 is not in the range 1<=x<=365."),
+        (["--days", "7", "--incident", "silence"], "an incident needs 14 days or more;"),
+        (["--days", "30", "--kinds", "Open"], "--kinds does not go with --days"),
+        (["--days", "30", "--format", "mixed"], "--format does not go with --days"),
+        (["--days", "30", "--incident", "flood"], "'flood' is not one of"),
     ],
 )
 def test_bad_options_of_simulate_are_named(words: list[str], said: str, stack: Stack) -> None:
     result = _run("simulate", "--folder", str(stack.folder), *words)
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_run_refuses_what_does_not_go_together_before_it_starts_anything() -> None:
+    result = _run("run", "--incident", "bounce-spike")
+    assert result.exit_code == 2
+    assert "--incident needs --days: it is a part of them." in result.output
+    assert not Path(".dpp").exists()
 
 
 def test_down_without_anything_up_is_harmless() -> None:
@@ -148,7 +162,12 @@ def up(tmp_path: Path) -> Iterator[tuple[str, ...]]:
 
 
 def test_up_simulate_down(up: tuple[str, ...], tmp_path: Path) -> None:
-    assert Path(".env").read_text().startswith("# written by dpp-feedback up\n")
+    written = Path(".env").read_text()
+    assert written.startswith("# written by dpp-feedback up\n")
+    assert f"SES_FEEDBACK_REPORTS={tmp_path / '.dpp' / 'reports'}\n" in written
+    assert re.search(
+        r"^SES_FEEDBACK_ALERT_TOPIC_ARN=arn:aws:sns:\S+-alerts$", written, re.MULTILINE
+    )
     again = _run(*up)
     assert again.exit_code == 0
     assert "migrated" not in again.output
@@ -160,8 +179,19 @@ def test_up_simulate_down(up: tuple[str, ...], tmp_path: Path) -> None:
     assert _run("simulate", "--count", "200", "--seed", "7").exit_code == 0
     raw = _run("simulate", "--count", "20", "--raw", "--poison", "0", "--kinds", "Open,Click")
     assert raw.exit_code == 0, raw.output
+    month = _run(
+        "simulate", "--days", "14", "--incident", "silence", "--count", "60", "--seed", "7"
+    )
+    assert month.exit_code == 0, month.output
+    for said in (
+        "published 60 messages",
+        "The incident: mail is being sent",
+        "--seed 7 --at 2026-02-17T00:00:00Z --days 14 --incident silence",
+        "--select daily_bounce_rates --partition-range 2026-02-03...2026-02-16",
+    ):
+        assert said in month.output
     sent = Ledger(tmp_path / ".dpp").read()
-    assert len(sent) == 420
+    assert len(sent) == 480
     one, other = sent[:200], sent[200:400]
     assert sorted(m.dedupe_keys for m in one) == sorted(m.dedupe_keys for m in other)  # type: ignore[union-attr]
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DAY = date(2026, 2, 17)
 NOON = datetime(2026, 2, 17, 12, tzinfo=UTC)
+AROUND = DAY - timedelta(days=2), DAY + timedelta(days=2)
 LONG_AGO, FAR_AHEAD = date(1, 1, 1), date(9999, 12, 31)
 COUNTERS = "20261125_create_ses_feedback_daily_counts.sql"
 
@@ -184,7 +185,7 @@ def test_the_longest_texts_that_the_parser_lets_through_are_counted(store: Store
     inserted = store.insert([longest, complaint])
     assert len(inserted.new) == 2
     assert sum(all_counts(store).values()) == 2
-    assert store.daily_counts.mend(LONG_AGO, FAR_AHEAD) == []
+    assert store.daily_counts.mend(*AROUND) == []
 
 
 def test_drains_at_once_neither_wait_in_a_circle_nor_miss_an_event(
@@ -210,7 +211,7 @@ def test_drains_at_once_neither_wait_in_a_circle_nor_miss_an_event(
 def test_counters_that_are_right_are_left_alone(store: Store) -> None:
     store.insert(some_traffic(500, seed=4))
     before = all_counts(store)
-    assert store.daily_counts.mend(LONG_AGO, FAR_AHEAD) == []
+    assert store.daily_counts.mend(*AROUND) == []
     assert all_counts(store) == before
 
 
@@ -232,7 +233,7 @@ def test_counters_that_are_wrong_are_found_told_and_corrected(
     database.execute(f"{damage.format(table)} WHERE day = '{DAY}'".encode())
     assert store.daily_counts.mend(DAY, DAY) == [Difference(DAY, missing, surplus)]
     assert (all_counts(store), all_totals(store)) == right
-    assert store.daily_counts.mend(LONG_AGO, FAR_AHEAD) == []
+    assert store.daily_counts.mend(*AROUND) == []
 
 
 def test_days_that_were_not_asked_for_are_not_touched(store: Store, database: Database) -> None:
@@ -256,7 +257,7 @@ def test_mending_while_drains_go_on_loses_and_doubles_nothing(
         found: list[Difference] = []
         with Store.connect(database_url) as other:
             for _ in range(20):
-                found += other.daily_counts.mend(LONG_AGO, FAR_AHEAD)
+                found += other.daily_counts.mend(*AROUND)
         return found
 
     with ThreadPoolExecutor(4) as pool:
@@ -277,7 +278,7 @@ def test_two_that_mend_at_once_add_the_difference_once(
 
     def mend(_: int) -> None:
         with Store.connect(database_url) as other:
-            other.daily_counts.mend(LONG_AGO, FAR_AHEAD)
+            other.daily_counts.mend(*AROUND)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(mend, range(4)))
@@ -287,7 +288,8 @@ def test_two_that_mend_at_once_add_the_difference_once(
 def test_counts_outlive_events_that_were_removed(store: Store, database: Database) -> None:
     store.insert([event(1), event(2, event_at=NOON - timedelta(days=400))])
     database.execute("DELETE FROM public.ses_feedback_events WHERE event_at < '2026-01-01'")
-    assert store.daily_counts.mend(LONG_AGO, FAR_AHEAD) == []
+    long_ago = DAY - timedelta(days=400)
+    assert store.daily_counts.mend(long_ago, long_ago) == []
     assert sum(all_totals(store).values()) == 2
 
 
@@ -311,7 +313,7 @@ def test_small_groups_are_folded_but_for_those_that_bounce(store: Store) -> None
     assert sums == {"large0.example": 10, "large1.example": 10, "small3.example": 2, OTHERS: 4}
 
 
-def test_counts_of_domains_are_those_asked_for_and_those_that_complained(store: Store) -> None:
+def test_domains_are_read_by_name_and_those_that_complained_are_named(store: Store) -> None:
     complaint = event(
         3,
         notification_type="Complaint",
@@ -320,10 +322,9 @@ def test_counts_of_domains_are_those_asked_for_and_those_that_complained(store: 
     )
     store.insert([event(1), event(2, primary_recipient="x@other.example"), complaint])
     counts = store.daily_counts.of_domains(DAY, DAY, ["example.org", "nobody.example"])
-    assert {astuple(count)[-2:] for count in counts} == {
-        ("example.org", 1),
-        ("unhappy.example", 1),
-    }
+    assert {astuple(count)[-2:] for count in counts} == {("example.org", 1)}
+    assert store.daily_counts.complaining_domains(DAY, DAY) == {"unhappy.example"}
+    assert store.daily_counts.complaining_domains(LONG_AGO, DAY - timedelta(days=1)) == set()
 
 
 def test_events_from_before_the_counters_are_counted_by_the_same_rules(
@@ -360,7 +361,7 @@ def test_events_from_before_the_counters_are_counted_by_the_same_rules(
         again.execute((migrations_directory() / COUNTERS).read_bytes())  # by hand, once more
     with Store.connect(database_url) as store:
         assert all_counts(store) == summed([as_counted(told) for told in events])
-        assert store.daily_counts.mend(LONG_AGO, FAR_AHEAD) == []
+        assert store.daily_counts.mend(*AROUND) == []
 
 
 def test_a_row_that_postgres_refuses_is_not_counted(store: Store) -> None:

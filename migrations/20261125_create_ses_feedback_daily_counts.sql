@@ -103,9 +103,18 @@ select
   end,
   coalesce(bounce_type = 'Transient' and bounce_sub_type = 'General', false)
     and not type_data ?| array['status', 'action', 'diagnostic_code'],
-  left(regexp_replace(coalesce(source, ''), '^([^"+@]+)[+][^@]*@', '\1@'), 128),
+  left(
+    case
+      when strpos(source, '+') > 0 then regexp_replace(source, '^([^"+@]+)[+][^@]*@', '\1@')
+      else coalesce(source, '')
+    end,
+    128
+  ),
   left(coalesce(configuration_set, ''), 64),
-  left(coalesce(substring(primary_recipient from '@([^@]*)$'), ''), 253),
+  case
+    when strpos(primary_recipient, '@') > 0 then left(split_part(primary_recipient, '@', -1), 253)
+    else ''
+  end,
   count(*)
 from public.ses_feedback_events
 where not exists (select from public.ses_feedback_daily_counts)

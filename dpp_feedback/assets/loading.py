@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dpp_feedback.feedback.analysis import Analysis, analyse
 from dpp_feedback.feedback.domains import FEEDBACK_LOOP_DOMAINS, SIMULATOR_DOMAIN, ascii_domain
+from dpp_feedback.feedback.estimate import begin, by_day
 from dpp_feedback.resources import min_volume, verified_domains
 
 if TYPE_CHECKING:
@@ -29,17 +30,20 @@ def load_analysis(store: Store, as_of: date) -> Analysis:
         SettingError: a setting is malformed.
         DatabaseRefused, DatabaseUnavailable: the counters cannot be read.
     """
-    counts = store.daily_counts
+    daily = store.daily_counts
+    year = as_of - _YEAR + timedelta(days=1)
+    totals = daily.totals(year, as_of)
     # As somebody wrote them, and as SES writes them.
     verified = verified_domains() | {ascii_domain(name) for name in verified_domains()}
-    year = as_of - _YEAR + timedelta(days=1)
+    exempt = daily.of_domains(year, as_of, {SIMULATOR_DOMAIN, *verified})
+    # Providers with feedback loops may be thousands of domains: of these only AWS's window.
+    first, _ = begin(as_of, by_day(totals), by_day(exempt))
+    looped = FEEDBACK_LOOP_DOMAINS | daily.complaining_domains(year, as_of)
     return analyse(
         as_of,
-        totals=counts.totals(year, as_of),
-        counts=counts.largest(as_of - _TWO_WINDOWS + timedelta(days=1), as_of),
-        of_domains=counts.of_domains(
-            year, as_of, {SIMULATOR_DOMAIN, *verified, *FEEDBACK_LOOP_DOMAINS}
-        ),
+        totals=totals,
+        counts=daily.largest(as_of - _TWO_WINDOWS + timedelta(days=1), as_of),
+        of_domains=exempt + daily.of_domains(first, as_of, looped - verified - {SIMULATOR_DOMAIN}),
         verified_domains=verified,
         min_volume=min_volume(),
     )

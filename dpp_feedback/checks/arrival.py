@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from dpp_feedback.assets.rollups import daily_bounce_rates
-from dpp_feedback.checks.looking_back import analysis_of
+from dpp_feedback.checks.looking_back import closed_day
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.counts import Count
+from dpp_feedback.feedback.estimate import by_day
 from dpp_feedback.feedback.rates import Tally
 from dpp_feedback.feedback.reconciliation import reconcile
 from dpp_feedback.feedback.silence import Window, listen, mails_sent, outcomes
@@ -18,6 +19,7 @@ from dpp_feedback.plainly import told_plainly
 from dpp_feedback.resources import FeedbackStore, SesAccount
 
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+_COMPARED = 28  # days
 _SKEW = timedelta(minutes=5)  # by which the clocks of SES and of this machine may differ
 _RECENT = (timedelta(hours=6), timedelta(hours=1))  # what is younger may still be on its way
 
@@ -31,8 +33,11 @@ def reconciliation(
     context: dg.AssetCheckExecutionContext, store: FeedbackStore, ses: SesAccount
 ) -> dg.AssetCheckResult:
     """Compare the days with SES's own numbers."""
-    analysis = analysis_of(context, store)
-    ours = {one.day: one.tally for one in analysis.days}
+    now = datetime.now(UTC)
+    last = closed_day(context.run.tags, now)
+    first = last - timedelta(days=_COMPARED - 1)
+    with told_plainly(), store.connect() as database:
+        ours = by_day(database.daily_counts.totals(first, last))
     try:
         account = ses.connect()
         theirs = account.send_statistics()
@@ -42,11 +47,11 @@ def reconciliation(
         )
     older = ""
     try:
-        older_days = account.metrics(min(ours), analysis.as_of)
-        theirs = older_days | {day: sent for day, sent in theirs.items() if day in ours}
+        theirs = account.metrics(first, last) | theirs
     except FeedbackError as error:
         older = f" Days older than two weeks could not be compared: {error}"
-    compared = reconcile(ours, theirs, datetime.now(UTC))
+    theirs = {day: sent for day, sent in theirs.items() if first <= day <= last}
+    compared = reconcile(ours, theirs, now)
     gaps = [
         f"{gap.day}: {gap.ours:,} {gap.what} here, {gap.theirs:,} at SES" for gap in compared.gaps
     ]

@@ -27,6 +27,7 @@ from dpp_feedback.feedback.rates import (
     complaint_rate,
     level,
     place,
+    sure_level,
 )
 from dpp_feedback.feedback.trend import Trend, trend
 
@@ -89,7 +90,7 @@ class Side:
         week, month: ours over the last 7 and 28 closed days.
         yesterday: ours on the last closed day.
         estimate: AWS's figure, estimated.
-        level: the worst of week and estimate.
+        level: the worst of week and estimate; the latter by the lower end of its interval.
         trend_week, trend_month: of the daily rate.
         causes: the combinations behind it over the week, the largest first, at most 10.
     """
@@ -216,7 +217,9 @@ def _side(
         yesterday=days[-1],
         estimate=estimated,
         level=max(
-            level(week, line, min_volume), level(estimated, line, min_volume), key=levels.index
+            level(week, line, min_volume),
+            sure_level(estimated, line, min_volume),
+            key=levels.index,
         ),
         trend_week=trend(days[-WEEK:], week, line, min_volume),
         trend_month=trend(days, week, line, min_volume),

@@ -7,12 +7,12 @@ what stays unknown.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dpp_feedback.feedback.domains import FEEDBACK_LOOP_DOMAINS, SIMULATOR_DOMAIN, ascii_domain
-from dpp_feedback.feedback.rates import Rate, Tally
+from dpp_feedback.feedback.rates import Place, Rate, Tally, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,28 +51,25 @@ def estimate(
         as_of: the last day that counts.
         totals: all events by day.
         of_domains: counts of the domains that the rules name: verified ones, the simulator,
-            providers with feedback loops, domains that a complaint came from.
+            providers with feedback loops, and domains that a complaint came from within a year.
+            Of the last two, days before `begin` are not needed.
         verified_domains: domains whose bounces AWS does not count.
     """
+    counts = [
+        replace(count, recipient_domain=ascii_domain(count.recipient_domain))
+        for count in of_domains
+        if count.day <= as_of
+    ]
     exempt = {SIMULATOR_DOMAIN, *(ascii_domain(domain) for domain in verified_domains)}
-    by_domain: dict[str, list[Count]] = defaultdict(list)
-    for count in of_domains:
-        if count.day <= as_of:
-            by_domain[ascii_domain(count.recipient_domain)].append(count)
-    left_out = _by_day(count for domain in exempt for count in by_domain.get(domain, ()))
-    eligible, first = Tally(), as_of
-    for day in sorted(totals, reverse=True):
-        if eligible.mails >= _REPRESENTATIVE or day <= as_of - timedelta(days=_LONGEST):
-            break
-        if day <= as_of:
-            eligible += totals[day] - left_out.get(day, Tally())
-            first = day
+    left_out = by_day(count for count in counts if count.recipient_domain in exempt)
+    first, eligible = begin(as_of, totals, left_out)
+    # A verified domain is among the counts for being verified; it reports complaints if it did.
+    silent = exempt - {
+        count.recipient_domain for count in counts if place(count) is Place.COMPLAINT
+    }
+    silent = (silent - FEEDBACK_LOOP_DOMAINS) | {SIMULATOR_DOMAIN}
     looped = Tally.of(
-        count
-        for domain, its_counts in by_domain.items()
-        if domain != SIMULATOR_DOMAIN and _reports_complaints(domain, its_counts)
-        for count in its_counts
-        if count.day >= first
+        count for count in counts if count.day >= first and count.recipient_domain not in silent
     )
     return Estimate(
         bounce=Rate(eligible.hard_bounces, eligible.mails, eligible.basis),
@@ -82,11 +79,28 @@ def estimate(
     )
 
 
-def _reports_complaints(domain: str, counts: Sequence[Count]) -> bool:
-    return domain in FEEDBACK_LOOP_DOMAINS or Tally.of(counts).complaints > 0
+def begin(
+    as_of: date, totals: Mapping[date, Tally], left_out: Mapping[date, Tally]
+) -> tuple[date, Tally]:
+    """Find the day on which AWS's window begins, and sum up what counts in it.
+
+    Args:
+        as_of: the last day that counts.
+        totals: all events by day.
+        left_out: those to verified domains and to the simulator, by day.
+    """
+    eligible, first = Tally(), as_of
+    for day in sorted(totals, reverse=True):
+        if eligible.mails >= _REPRESENTATIVE or day <= as_of - timedelta(days=_LONGEST):
+            break
+        if day <= as_of:
+            eligible += totals[day] - left_out.get(day, Tally())
+            first = day
+    return first, eligible
 
 
-def _by_day(counts: Iterable[Count]) -> dict[date, Tally]:
+def by_day(counts: Iterable[Count]) -> dict[date, Tally]:
+    """Sum up counts by day."""
     days: dict[date, list[Count]] = defaultdict(list)
     for count in counts:
         days[count.day].append(count)

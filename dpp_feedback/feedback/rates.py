@@ -234,10 +234,23 @@ def complaint_rate(tally: Tally) -> Rate:
 
 def level(rate: Rate, line: Line, min_volume: int = MIN_VOLUME) -> Level:
     """Judge a rate; at a line counts as beyond it."""
-    if rate.value is None or rate.mails < min_volume:
+    return _level(rate, rate.value, line, min_volume)
+
+
+def sure_level(rate: Rate, line: Line, min_volume: int = MIN_VOLUME) -> Level:
+    """Judge a rate by the lower end of its interval: how near it certainly is.
+
+    For AWS's figure as estimated: a few complaints among the mails to the providers that report
+    any are a high rate, and mean little.
+    """
+    return _level(rate, rate.low, line, min_volume)
+
+
+def _level(rate: Rate, share: float | None, line: Line, min_volume: int) -> Level:
+    if share is None or rate.mails < min_volume:
         return Level.TOO_FEW
-    if rate.value >= line.pause:
+    if share >= line.pause:
         return Level.PAUSE
-    if rate.value >= line.review:
+    if share >= line.review:
         return Level.REVIEW
-    return Level.WATCH if rate.value >= line.review / 2 else Level.FINE
+    return Level.WATCH if share >= line.review / 2 else Level.FINE

@@ -1,4 +1,4 @@
-"""Stands in for AWS on a laptop: SQS, SNS, SES and STS of ministack, on loopback.
+"""Stands in for AWS on a laptop: SQS, SNS, SES, S3 and others of ministack, on loopback.
 
 It starts, stops and finds one process in one folder. Queues and topics are made in `wiring`.
 """
@@ -116,12 +116,13 @@ class AwsStandIn:
         environment = process.inherited_environment() | {
             "BIND_HOST": ports.LOOPBACK,
             "GATEWAY_PORT": str(self.port),
-            "SERVICES": "sqs,sns,ses,sts,iam,cloudwatch",
+            "SERVICES": "sqs,sns,ses,sts,iam,cloudwatch,s3",
             "LOG_LEVEL": "WARNING",  # else a line for every request
             "PERSIST_STATE": "1",
             "STATE_DIR": str(self._memory),
             # Its pid file and whatever else it writes stay in this folder.
             "HOME": str(self.folder),
+            "S3_DATA_DIR": str(self.folder / "s3"),
             "TMPDIR": str(self.folder),
             # These two would listen on all interfaces.
             "IOT_MTLS_ENABLED": "0",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from dpp_feedback.feedback.events import dedupe_key
 from dpp_feedback.local import words
-from dpp_feedback.local.mails import Mail, Recipient, iso, mail_object, ses_id
+from dpp_feedback.local.mails import Mail, Recipient, choose, iso, mail_object, ses_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,8 +78,20 @@ def happen(kind: str, rng: Random, mail: Mail, moment: datetime) -> Happening:
         mail: the mail.
         moment: when it happened; aware, whole milliseconds.
     """
-    details_key, tell = KINDS[kind]
-    told = tell(rng, mail, moment)
+    return _happening(kind, mail, KINDS[kind][1](rng, mail, moment))
+
+
+def bounce(rng: Random, mail: Mail, moment: datetime, reason: words.BounceReason) -> Happening:
+    """Invent what SES says about a mail that bounced for a reason."""
+    return _happening("Bounce", mail, _bounced(rng, mail, moment, reason))
+
+
+def complaint(rng: Random, mail: Mail, moment: datetime) -> Happening:
+    """Invent what SES says about a mail that was delivered, and that somebody complained of."""
+    return _happening("Complaint", mail, _complained(rng, mail, moment))
+
+
+def _happening(kind: str, mail: Mail, told: _Told) -> Happening:
     keys = tuple(
         dedupe_key(
             anchor=told.feedback_id or mail.message_id,
@@ -89,13 +101,16 @@ def happen(kind: str, rng: Random, mail: Mail, moment: datetime) -> Happening:
         )
         for someone in told.about
     )
-    return Happening(kind, mail, details_key, told.details, keys)
+    return Happening(kind, mail, KINDS[kind][0], told.details, keys)
 
 
 def _bounce(rng: Random, mail: Mail, moment: datetime) -> _Told:
-    _, kind, sub_kind, status, said = rng.choices(words.BOUNCES, [row[0] for row in words.BOUNCES])[
-        0
-    ]
+    reason = rng.choices(words.BOUNCES, [reason.weight for reason in words.BOUNCES])[0]
+    return _bounced(rng, mail, moment, reason)
+
+
+def _bounced(rng: Random, mail: Mail, moment: datetime, reason: words.BounceReason) -> _Told:
+    _, kind, sub_kind, status, said = reason
     bounced = rng.sample(mail.recipients, rng.randint(1, len(mail.recipients)))
     feedback_id = ses_id(rng, moment)
     suppressed = sub_kind in {"Suppressed", "OnAccountSuppressionList"}  # SES never tried
@@ -125,26 +140,32 @@ def _bounce(rng: Random, mail: Mail, moment: datetime) -> _Told:
 
 
 def _complaint(rng: Random, mail: Mail, moment: datetime) -> _Told:
+    if rng.random() >= 0.15:
+        return _complained(rng, mail, moment)
     feedback_id = ses_id(rng, moment)
-    shared = {"feedbackId": feedback_id, "timestamp": iso(moment)}
-    if rng.random() < 0.15:  # SES did not send it at all, and names nobody
-        suppressed = {
-            "complaintSubType": "OnAccountSuppressionList",
-            "complainedRecipients": [],
-        }
-        return _Told(shared | suppressed, mail.recipients, feedback_id)
+    details: dict[str, Any] = {  # SES did not send it at all, and names nobody
+        "feedbackId": feedback_id,
+        "timestamp": iso(moment),
+        "complaintSubType": "OnAccountSuppressionList",
+        "complainedRecipients": [],
+    }
+    return _Told(details, mail.recipients, feedback_id)
+
+
+def _complained(rng: Random, mail: Mail, moment: datetime) -> _Told:
+    feedback_id = ses_id(rng, moment)
     # A feedback loop names one person, or hides who it was: then SES lists all it may have been.
     complained = mail.recipients if rng.random() < 0.3 else mail.recipients[:1]
-    details: dict[str, Any] = shared | {
+    details: dict[str, Any] = {
+        "feedbackId": feedback_id,
+        "timestamp": iso(moment),
         "complaintSubType": None,
         "complainedRecipients": [{"emailAddress": someone.address} for someone in complained],
     }
     if rng.random() < 0.9:  # else the report had no machine-readable part
         details |= {
             "userAgent": rng.choice(words.FEEDBACK_LOOPS),
-            "complaintFeedbackType": rng.choices(
-                list(words.COMPLAINTS), list(words.COMPLAINTS.values())
-            )[0],
+            "complaintFeedbackType": choose(rng, words.COMPLAINTS),
             "arrivalDate": iso(moment),
         }
     return _Told(details, complained, feedback_id)

@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from email.header import Header
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dpp_feedback.local import words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from random import Random
+
+_Chosen = TypeVar("_Chosen")
 
 _ACCOUNT = "123456789012"
 _REGION = "us-east-1"
@@ -69,17 +72,38 @@ class Mail:
 
 def compose(rng: Random, sent: datetime) -> Mail:
     """Invent a mail that was sent at a time; about one in fifteen has several recipients."""
-    sender = rng.choices(list(words.SENDERS), list(words.SENDERS.values()))[0]
+    sender = choose(rng, words.SENDERS)
     several = rng.random() < 1 / 15
     people: dict[str, Recipient] = {}
     for _ in range(rng.randint(2, 4) if several else 1):
         someone = _someone(rng)
         people[someone.address.lower()] = someone  # nobody twice
+    return _written(rng, sent, sender, tuple(people.values()))
+
+
+def compose_to(rng: Random, sent: datetime, sender: words.Sender, domain: str) -> Mail:
+    """Invent a mail of one sender to one person at a domain."""
+    return _written(rng, sent, sender, (_someone(rng, domain),))
+
+
+def choose(rng: Random, weights: Mapping[_Chosen, float]) -> _Chosen:
+    """Choose one by the weights."""
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def whole(moment: datetime) -> datetime:
+    """Cut to milliseconds: SES says no more."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _written(
+    rng: Random, sent: datetime, sender: words.Sender, recipients: tuple[Recipient, ...]
+) -> Mail:
     return Mail(
         message_id=ses_id(rng, sent),
         sent=sent,
         sender=sender,
-        recipients=tuple(people.values()),
+        recipients=recipients,
         subject=rng.choice(sender.subjects),
         client_ip=f"192.0.2.{rng.randint(1, 254)}",
         token=f"{rng.getrandbits(96):024x}",
@@ -168,10 +192,10 @@ def _own_id(mail: Mail) -> str:
     return f"<{mail.token}@mailer.{mail.sender.domain}>"
 
 
-def _someone(rng: Random) -> Recipient:
+def _someone(rng: Random, domain: str | None = None) -> Recipient:
     first, last = rng.choice(words.FIRST_NAMES), rng.choice(words.LAST_NAMES)
     local = f"{first}.{last}{rng.randint(1, 9999)}".translate(_ASCII)
-    domain = rng.choices(list(words.DOMAINS), list(words.DOMAINS.values()))[0]
+    domain = domain or choose(rng, words.DOMAINS)
     as_typed = local if rng.random() < 0.1 else local.lower()
     display_name = rng.choice(("", "", f"{first} {last}", f'"{last}, {first}"'))
     return Recipient(f"{as_typed}@{domain}", display_name)

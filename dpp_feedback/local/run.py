@@ -17,22 +17,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from dpp_feedback.local import process
+from dpp_feedback.local import process, rollups
 from dpp_feedback.local.account import account
 from dpp_feedback.local.dagster_dev import DagsterDev
 from dpp_feedback.local.errors import StackError
 from dpp_feedback.local.ledger import Ledger
+from dpp_feedback.local.rollups import WebServer
 from dpp_feedback.local.simulate import mail, publish
 from dpp_feedback.local.stack import Stack
-from dpp_feedback.local.traffic import traffic
 from dpp_feedback.migrate import migrate
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator
 
     from dpp_feedback.local.account import Account
+    from dpp_feedback.local.incidents import Month
+    from dpp_feedback.local.traffic import Notification
 
-_PATIENCE = 600  # seconds; five receives of the broken messages take about three minutes
+_PATIENCE = 600  # seconds in which nothing moves; broken messages take three minutes to the DLQ
 _LONG = 120  # seconds in which nothing moves, and one begins to wonder
 _LOOK_EVERY = 1  # seconds
 _BY_TYPE = (
@@ -59,17 +61,19 @@ class Run:
         self._ports = (postgres_port, aws_port)
         self._console = Console(highlight=False)
 
-    def __call__(self, *, count: int, seed: int, at: datetime, once: bool) -> bool:
+    def __call__(
+        self, notifications: Iterable[Notification], *, once: bool, month: Month | None = None
+    ) -> bool:
         """Start, send, watch, sum up; then serve until Ctrl-C, and stop what was started.
 
         Args:
-            count: messages to publish, beside a few mails to SES's mailbox simulator.
-            seed: of the traffic.
-            at: when its mails were sent.
-            once: end after the table.
+            notifications: to publish, beside a few mails to SES's mailbox simulator.
+            once: end after the table, and what follows it for a month.
+            month: what the notifications are about; then its days are rolled up and reported.
 
         Returns:
-            Whether every message is accounted for; False if interrupted before that is known.
+            Whether every message is accounted for, and a month's rollups and report are there;
+            False if interrupted before that is known.
 
         Raises:
             StackError, MigrationError: something does not start.
@@ -79,15 +83,18 @@ class Run:
         # start; and who ends it by SIGTERM wants everything stopped as well.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        accounted_for = False
+        done = False
         with ExitStack() as undo:
             try:
                 settings = self._start(undo)
                 say(f"Dagster is at {self._dagster.url}; its sensor looks every 30 seconds.")
-                self._send(settings, count, seed, at)
+                self._send(settings, notifications)
                 result = self._watch(settings)
-                accounted_for = result.accounted_for
                 say(_table(result))
+                rolled_up = not month or self._roll_up(
+                    month, Path(settings["SES_FEEDBACK_REPORTS"])
+                )
+                done = result.accounted_for and rolled_up
                 if once:
                     say("\nStopping. `make run` keeps it open to look around.")
                 else:
@@ -99,7 +106,7 @@ class Run:
             except KeyboardInterrupt:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # stopping takes seconds: wait for it
                 say("\nStopping ...")
-        return accounted_for
+        return done
 
     def _start(self, undo: ExitStack) -> dict[str, str]:
         try:
@@ -118,20 +125,23 @@ class Run:
             self._dagster.start(settings)
         return settings
 
-    def _send(self, settings: dict[str, str], count: int, seed: int, at: datetime) -> None:
+    def _send(self, settings: dict[str, str], notifications: Iterable[Notification]) -> None:
         ledger = Ledger(self._stack.folder)
         earlier = len(ledger.read())
         with self._console.status("Sending ..."):
             mailed = mail(settings)
             ledger.append(mailed)
-            messages = traffic(count, seed=seed, at=at)
-            published = publish(messages, settings, progress=ledger.append)
+            published = publish(notifications, settings, progress=ledger.append)
         numbers = published.counts()
+        broken = numbers["rejected"]
         self._console.print(
             f"Sent mails to SES's mailbox simulator, which answers with {len(mailed)} "
-            f"notifications, and published {len(published)} more: {numbers['duplicate']} "
-            f"duplicates, {numbers['rejected']} broken. The broken ones are refused five times, "
-            "then SQS puts them into the dead-letter queue: about three minutes."
+            f"notifications, and published {len(published):,} more: {numbers['duplicate']} "
+            f"duplicates, {broken or 'none'} broken.",
+            "The broken ones are refused five times, then SQS puts them into the dead-letter "
+            "queue: about three minutes."
+            if broken
+            else "",
         )
         if earlier:
             self._console.print(f"The sums below hold {earlier:,} messages of earlier runs too.")
@@ -146,7 +156,7 @@ class Run:
             console=self._console,
         ) as progress:
             bar = progress.add_task("")
-            start = moved = time.monotonic()
+            moved = time.monotonic()
             before = None
             while True:
                 now = account(settings["DATABASE_URL"], settings, ledger)
@@ -161,10 +171,41 @@ class Run:
                     completed=now.stored + now.duplicates + now.ignored + now.in_dlq,
                     description=f"{now.stored:,} stored, {now.in_dlq:,} in the DLQ{still}",
                 )
-                if now.accounted_for or time.monotonic() > start + _PATIENCE:
+                if now.accounted_for or time.monotonic() > moved + _PATIENCE:
                     return now
                 self._dagster.require_running()
                 time.sleep(_LOOK_EVERY)
+
+    def _roll_up(self, month: Month, reports: Path) -> bool:
+        """Make the month's rates and report, and say what they found and where they are."""
+        say = self._console.print
+        say(f"\n{month.story}", markup=False)
+        with self._console.status(f"Rolling up {month.first} to {month.last}, then the report ..."):
+            try:
+                checks = WebServer(self._dagster.url).roll_up(month.first, month.last)
+            except StackError as error:
+                say(str(error), style="bold red", markup=False, soft_wrap=True)
+                return False
+        passed = sum(check.status == "SUCCEEDED" for check in checks)
+        say(f"Rolled up {month.first} to {month.last}; {passed} of {len(checks)} checks passed.")
+        for check in checks:
+            if check.status not in ("SUCCEEDED", None):
+                colour = "yellow" if check.severity == "WARN" else "red"
+                say(f"  [{colour}]{check.severity or check.status}[/] {check.asset}: {check.name}")
+                say(f"    {check.description or ''}", markup=False, soft_wrap=True)
+        say("See")
+        for what, where in _results(self._dagster, reports):
+            say(f"  {what:<11}{where}", markup=False, soft_wrap=True)
+        return True
+
+
+def _results(dagster: DagsterDev, reports: Path) -> Iterator[tuple[str, str]]:
+    yield "the rates", f"{dagster.url}/assets/{rollups.DAILY}"
+    for asset in rollups.REPORTS:
+        yield "", f"{dagster.url}/assets/{asset}"
+    written = sorted(reports.glob("*.html"), key=lambda path: path.stat().st_mtime)
+    if written:
+        yield "the report", str(_short(written[-1]))
 
 
 def _table(result: Account) -> Table:

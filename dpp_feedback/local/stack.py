@@ -91,6 +91,7 @@ class Stack:
                     if not remembers:
                         Ledger(self.folder).forget()  # what it speaks of is gone from the queues
                 settings = _settings(postgres, aws, region)
+                settings["SES_FEEDBACK_REPORTS"] = str(self.folder / "reports")
                 if env_file is not None:
                     files.write_env_file(env_file, settings)
                 files.State(settings).write(self.folder)

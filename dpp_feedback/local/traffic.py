@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dpp_feedback.local.happenings import KINDS, NOTIFIED, Format, Happening, happen
-from dpp_feedback.local.mails import compose
+from dpp_feedback.local.mails import compose, whole
 from dpp_feedback.local.poison import control, poison
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class _Plan:
     format: FormatChoice
 
     def play(self, repeats: int, broken: int, controls: int) -> Iterator[Notification]:
-        rng = Random(f"{self.seed}/order")  # noqa: S311 - a simulation must be repeatable
+        rng = chance(self.seed, "order")
         order: list[Expected] = ["stored"] * self.events
         order += ["duplicate"] * repeats
         order += ["rejected"] * broken
@@ -138,7 +138,8 @@ class _Plan:
                 case "duplicate":
                     yield self._repeat(rng.randrange(told), rng)
                 case "rejected":
-                    yield self._poison(spoiled, rng.choice(TOPICS))
+                    topic = rng.choice(TOPICS)
+                    yield broken_one(self.seed, spoiled, topic, self.at)
                     spoiled += 1
                 case "ignored":
                     yield Notification(TOPICS[controlled % 3], control(controlled), "ignored")
@@ -147,7 +148,7 @@ class _Plan:
     def _event(self, number: int) -> Notification:
         happening, form = self._happening(number)
         return Notification(
-            _topic(happening.kind), happening.body(form), "stored", happening.dedupe_keys
+            topic_of(happening.kind), happening.body(form), "stored", happening.dedupe_keys
         )
 
     def _repeat(self, number: int, rng: Random) -> Notification:
@@ -156,20 +157,14 @@ class _Plan:
         if twice and rng.random() < _OTHER_FORMAT:
             form = "event-publishing" if form == "notification" else "notification"
         return Notification(
-            _topic(happening.kind), happening.body(form), "duplicate", happening.dedupe_keys
+            topic_of(happening.kind), happening.body(form), "duplicate", happening.dedupe_keys
         )
-
-    def _poison(self, number: int, topic: Topic) -> Notification:
-        rng = self._chance(f"poison/{number}")
-        mail = compose(rng, _whole(self.at - _WINDOW * rng.random()))
-        spoiled = happen(rng.choice(("Bounce", "Delivery")), rng, mail, _whole(self.at))
-        return Notification(topic, poison(number, spoiled), "rejected")
 
     def _happening(self, number: int) -> tuple[Happening, Format]:
         """Event number n is made anew whenever it is needed: repeats cost no memory."""
-        rng = self._chance(f"event/{number}")
+        rng = chance(self.seed, f"event/{number}")
         part = (number + rng.random()) / self.events  # so that ids ascend with the number
-        sent = _whole(self.at - _WINDOW + (_WINDOW - _SETTLED) * part)
+        sent = whole(self.at - _WINDOW + (_WINDOW - _SETTLED) * part)
         kind = rng.choices(self.kinds, [_WEIGHTS[kind] for kind in self.kinds])[0]
         mail = compose(rng, sent)
         form: Format = "event-publishing"
@@ -180,16 +175,22 @@ class _Plan:
         # Servers answer within seconds, people within minutes; nothing happens after `at`.
         delay = rng.expovariate(1 / (3 if kind in {"Bounce", "Delivery"} else 300))
         moment = min(sent + timedelta(seconds=0.2 + delay), self.at)
-        return happen(kind, rng, mail, _whole(moment)), form
-
-    def _chance(self, purpose: str) -> Random:
-        return Random(f"{self.seed}/{purpose}")  # noqa: S311 - a simulation must be repeatable
+        return happen(kind, rng, mail, whole(moment)), form
 
 
-def _topic(kind: str) -> Topic:
+def broken_one(seed: int, number: int, topic: Topic, at: datetime) -> Notification:
+    """Make a message that must be rejected; numbers that follow one another differ in sort."""
+    rng = chance(seed, f"poison/{number}")
+    mail = compose(rng, whole(at - _WINDOW * rng.random()))
+    spoiled = happen(rng.choice(("Bounce", "Delivery")), rng, mail, whole(at))
+    return Notification(topic, poison(number, spoiled), "rejected")
+
+
+def chance(seed: int, purpose: str) -> Random:
+    """Return a source of chance that the seed and the purpose alone decide."""
+    return Random(f"{seed}/{purpose}")  # noqa: S311 - a simulation must be repeatable
+
+
+def topic_of(kind: str) -> Topic:
+    """Say which of the three topics SES's kinds go to."""
     return "bounce" if kind == "Bounce" else "complaint" if kind == "Complaint" else "delivery"
-
-
-def _whole(moment: datetime) -> datetime:
-    """Cut to milliseconds: SES says no more."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -29,6 +29,7 @@ class Names:
     bounce_topic: str = "decisionproof-ses-bounce"
     complaint_topic: str = "decisionproof-ses-complaint"
     delivery_topic: str = "decisionproof-ses-delivery"
+    alert_topic: str = "decisionproof-ses-feedback-alerts"
     queue: str = "decisionproof-ses-feedback-queue"
     dead_letter_queue: str = "decisionproof-ses-feedback-dlq"
     max_receives: int = 5
@@ -51,7 +52,8 @@ def wire(
 
     Returns:
         The product's settings by the name of their environment variable: SQS_QUEUE_URL,
-        SQS_DLQ_URL, SNS_BOUNCE_ARN, SNS_COMPLAINT_ARN, SNS_DELIVERY_ARN, and what `clients` need.
+        SQS_DLQ_URL, SNS_BOUNCE_ARN, SNS_COMPLAINT_ARN, SNS_DELIVERY_ARN,
+        SES_FEEDBACK_ALERT_TOPIC_ARN, and what `clients` need.
 
     Raises:
         botocore.exceptions.BotoCoreError: The stand-in does not answer.
@@ -87,6 +89,8 @@ def wire(
         "SNS_BOUNCE_ARN": topics["Bounce"],
         "SNS_COMPLAINT_ARN": topics["Complaint"],
         "SNS_DELIVERY_ARN": topics["Delivery"],
+        # Alerts go out there; who wants them subscribes.
+        "SES_FEEDBACK_ALERT_TOPIC_ARN": sns.create_topic(Name=names.alert_topic)["TopicArn"],
         **stand_in,
     }
 

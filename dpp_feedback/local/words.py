@@ -7,6 +7,7 @@ Numbers are weights; only their proportions matter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,15 @@ class Sender:
         return self.address.partition("@")[2]
 
 
+NEWS = Sender(
+    "news@example.com",
+    "Example News",
+    "example.com",
+    "newsletter",
+    ("This week in examples", "Zehn Tipps für den Frühling", "What is new \N{PARTY POPPER}"),
+)
 SENDERS = {
-    Sender(
-        "news@example.com",
-        "Example News",
-        "example.com",
-        "newsletter",
-        ("This week in examples", "Zehn Tipps für den Frühling", "What is new \N{PARTY POPPER}"),
-    ): 60,
+    NEWS: 60,
     Sender(
         "orders@shop.example",
         "Shop Example",
@@ -69,29 +71,66 @@ DOMAINS = {
     "Example.COM": 5,  # as people type it; SES passes it on
     "xn--bcher-kva.example": 4,  # IDNA: bücher.example
 }
+LOOP_DOMAINS = ("example.com", "example.net", "example.org", "mail.example.com")
+"""Providers that pass complaints on; companies and universities do not."""
+
+
+class BounceReason(NamedTuple):
+    """Why mails bounce.
+
+    Attributes:
+        weight: how often.
+        kind: SES's `bounceType`.
+        sub_kind: SES's `bounceSubType`.
+        status: of the delivery status notification; empty: there was none, only an answer in
+            words.
+        said: what the receiving server said, with {} for the address.
+    """
+
+    weight: float
+    kind: str
+    sub_kind: str
+    status: str
+    said: str
+
 
 _ON_LIST = (
     "Amazon SES did not send the message to this address because it is on the suppression list "
     "for your account."
 )
-BOUNCES: tuple[tuple[int, str, str, str, str], ...] = (
-    (40, "Permanent", "General", "5.1.1", "smtp; 550 5.1.1 <{}>: user unknown"),
-    (6, "Permanent", "General", "5.1.10", "smtp; 550 5.1.10 RecipientNotFound by SMTP lookup"),
-    (4, "Permanent", "NoEmail", "5.1.3", "smtp; 553 5.1.3 <{}>... no such mailbox name"),
-    (3, "Permanent", "Suppressed", "5.1.1", "Amazon SES has suppressed sending to this address"),
-    (9, "Permanent", "OnAccountSuppressionList", "5.1.1", _ON_LIST),
-    (9, "Transient", "General", "4.4.7", "smtp; 554 4.4.7 Message expired: unable to deliver"),
-    (9, "Transient", "General", "", ""),  # out of office
-    (9, "Transient", "MailboxFull", "5.2.2", "smtp; 552 5.2.2 <{}>: mailbox is full"),
-    (2, "Transient", "MessageTooLarge", "5.3.4", "smtp; 552 5.3.4 message size exceeds limit"),
-    (3, "Transient", "ContentRejected", "5.7.1", "smtp; 550 5.7.1 message content rejected"),
-    (1, "Transient", "AttachmentRejected", "5.7.1", "smtp; 552 5.7.1 attachment type refused"),
-    (5, "Undetermined", "Undetermined", "", ""),
+UNKNOWN_USER = BounceReason(
+    40, "Permanent", "General", "5.1.1", "smtp; 550 5.1.1 <{}>: user unknown"
 )
-"""AWS's table of bounces: weight, type, subtype, status, what the receiving server said.
-
-Without a status there was no delivery status notification, only an answer in words.
-"""
+OUT_OF_OFFICE = BounceReason(9, "Transient", "General", "", "")
+BOUNCES = (
+    UNKNOWN_USER,
+    BounceReason(
+        6, "Permanent", "General", "5.1.10", "smtp; 550 5.1.10 RecipientNotFound by SMTP lookup"
+    ),
+    BounceReason(
+        4, "Permanent", "NoEmail", "5.1.3", "smtp; 553 5.1.3 <{}>... no such mailbox name"
+    ),
+    BounceReason(
+        3, "Permanent", "Suppressed", "5.1.1", "Amazon SES has suppressed sending to this address"
+    ),
+    BounceReason(9, "Permanent", "OnAccountSuppressionList", "5.1.1", _ON_LIST),
+    BounceReason(
+        9, "Transient", "General", "4.4.7", "smtp; 554 4.4.7 Message expired: unable to deliver"
+    ),
+    OUT_OF_OFFICE,
+    BounceReason(9, "Transient", "MailboxFull", "5.2.2", "smtp; 552 5.2.2 <{}>: mailbox is full"),
+    BounceReason(
+        2, "Transient", "MessageTooLarge", "5.3.4", "smtp; 552 5.3.4 message size exceeds limit"
+    ),
+    BounceReason(
+        3, "Transient", "ContentRejected", "5.7.1", "smtp; 550 5.7.1 message content rejected"
+    ),
+    BounceReason(
+        1, "Transient", "AttachmentRejected", "5.7.1", "smtp; 552 5.7.1 attachment type refused"
+    ),
+    BounceReason(5, "Undetermined", "Undetermined", "", ""),
+)
+"""AWS's table of bounces."""
 
 COMPLAINTS = {"abuse": 85, "not-spam": 2, "fraud": 4, "auth-failure": 3, "virus": 2, "other": 4}
 FEEDBACK_LOOPS = ("Example Feedback Loop (V0.01)", "ExampleMail/1.0 FBL", "Example Abuse Desk 2")

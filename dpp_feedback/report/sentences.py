@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dpp_feedback.feedback.analysis import MONTH, WEEK
 from dpp_feedback.feedback.counts import OTHERS
-from dpp_feedback.feedback.rates import Level, level
+from dpp_feedback.feedback.rates import Level, level, sure_level
 from dpp_feedback.report.advice import advice
 from dpp_feedback.report.words import (
     KINDS,
@@ -96,7 +96,7 @@ def side_sentence(kind: Kind, side: Side, min_volume: int) -> str:
         said = f"no {kind}s in {mails}"
     else:
         said = f"{kind}s {percent(ours.value)} of {mails}, {part_of_line(ours.value, line)}"
-    theirs = level(side.estimate, line, min_volume)
+    theirs = sure_level(side.estimate, line, min_volume)
     if theirs not in (own, Level.TOO_FEW) and side.estimate.value is not None:
         said += f", while AWS's own figure may be {percent(side.estimate.value)}"
         if _LEVELS.index(theirs) > _LEVELS.index(own):

@@ -1,0 +1,1 @@
+"""Dagster's pages in a real browser: only `make screenshots` runs them."""
