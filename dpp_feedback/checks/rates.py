@@ -97,8 +97,8 @@ def _unknown_kinds(analysis: Analysis) -> dg.AssetCheckResult:
 _CHECKS: dict[str, tuple[str, Callable[[Analysis], dg.AssetCheckResult]]] = {
     "bounce_rate": (
         (
-            "Bounces stay below half of AWS's review line (5 %): ours over 7 days, and AWS's figure as "
-            "estimated. WARN at half the line, ERROR at the line."
+            "Bounces stay below half of AWS's review line (5 %): ours over 7 days, and AWS's "
+            "figure as estimated. WARN at half the line, ERROR at the line."
         ),
         lambda analysis: _rate(analysis, "bounce"),
     ),
@@ -118,8 +118,8 @@ _CHECKS: dict[str, tuple[str, Callable[[Analysis], dg.AssetCheckResult]]] = {
     ),
     "unknown_kinds": (
         (
-            "Nearly all events are of a kind that this version knows; a new kind of SES's is stored, "
-            "but counts for nothing."
+            "Nearly all events are of a kind that this version knows; a new kind of SES's is "
+            "stored, but counts for nothing."
         ),
         _unknown_kinds,
     ),
