@@ -38,7 +38,10 @@ _KEY = {
     ),
     # A regular expression costs as much as all the rest, so only where it is needed.
     "source": (
-        "left(CASE WHEN strpos(source, '+') > 0 "
+        # A variable return path (VERP) names the recipient, and each mail has its own.
+        "left(CASE WHEN strpos(source, '=') > 0 "
+        r"""THEN regexp_replace(source, '^[^"@]*=[^@]*@', '@') """
+        "WHEN strpos(source, '+') > 0 "
         r"""THEN regexp_replace(source, '^([^"+@]+)[+][^@]*@', '\1@') """
         "ELSE coalesce(source, '') END, 128)"
     ),
@@ -62,8 +65,13 @@ COUNTED_COLUMNS = (
 def _added(table: str, rows: str) -> str:
     """Add rows to a counter; always in the order of its key, so that two never wait in a circle."""
     columns = ", ".join(_COLUMNS[table])
+    # Whatever the collations of the database and of the rows: one order for everybody.
+    order = ", ".join(
+        name if name in ("day", "automatic_reply") else f'{name} COLLATE "C"'
+        for name in _COLUMNS[table]
+    )
     return (
-        f"INSERT INTO {table} AS counter ({columns}, count) {rows} ORDER BY {columns} "
+        f"INSERT INTO {table} AS counter ({columns}, count) {rows} ORDER BY {order} "
         f"ON CONFLICT ({columns}) DO UPDATE SET count = counter.count + excluded.count"
     )
 
@@ -118,9 +126,8 @@ _MEND = (
     _mend(
         _COUNTS,
         _counted(_COUNTS, _EVENTS),
-        # Older events may have been removed, which their counts outlive.
-        "day = %(day)s AND day >= "
-        "(SELECT (min(event_at) AT TIME ZONE 'UTC')::date FROM public.ses_feedback_events)",
+        # Where no event is left of a day they have been removed, and their counts outlive them.
+        "day = %(day)s AND EXISTS (SELECT FROM told)",
     ),
     _mend(
         _TOTALS,

@@ -210,7 +210,7 @@ def acknowledge_messages(
 
 @dg.graph_asset(
     name="ses_feedback_events",
-    group_name="feedback",
+    group_name="ses_feedback",
     kinds={"sqs", "postgres"},
     description="What SES says became of each mail: `public.ses_feedback_events`, one row for "
     "each notification and recipient. A materialization is one drain of the queue.",

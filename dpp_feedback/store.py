@@ -60,6 +60,7 @@ WITH inserted AS (
 ), {COUNTING}
 SELECT dedupe_key FROM inserted
 """  # noqa: S608 - made of the constants above
+_FIRST = "SELECT min(event_at) FROM public.ses_feedback_events"
 _KINDS_BETWEEN = """
 SELECT notification_type, count(*) FROM public.ses_feedback_events
 WHERE event_at >= %s AND event_at < %s GROUP BY 1
@@ -159,6 +160,16 @@ class Store:
                 self._insert(rows[start : start + BATCH], outcome)
         return outcome
 
+    def first_event_at(self) -> datetime | None:
+        """When the first event happened; None while there is none.
+
+        Raises:
+            DatabaseRefused, DatabaseUnavailable: the table cannot be read.
+        """
+        with explaining(_READING):
+            row = self._connection.execute(_FIRST).fetchone()
+        return row[0] if row else None
+
     def kinds_between(self, since: datetime, until: datetime) -> dict[str, int]:
         """Count events by kind, by when they happened: `since` included, `until` not.
 
@@ -224,7 +235,7 @@ def _probe() -> FeedbackEvent:
         notification_type="Delivery",
         ses_message_id=name,
         feedback_id=None,
-        source="probe@example.com",
+        source=f"{name}@example.com",  # and so a counter of its own
         primary_recipient="probe@example.com",
         bounce_type=None,
         bounce_sub_type=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import astuple, replace
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -21,7 +22,7 @@ from dpp_feedback.feedback.events import FeedbackEvent
 from dpp_feedback.feedback.parser import parse
 from dpp_feedback.local.traffic import traffic
 from dpp_feedback.migrate import migrate, migrations_directory
-from dpp_feedback.store import Store
+from dpp_feedback.store import Store, _probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -161,6 +162,13 @@ def test_a_label_of_the_sender_makes_no_group_of_its_own(store: Store) -> None:
     store.insert([event(number, source=source) for number, source in enumerate(sources)])
     counted = {count.source: number for count, number in all_totals(store).items()}
     assert counted == {"news@example.com": 3, '"a+b"@example.com': 1}
+
+
+def test_a_variable_return_path_counts_as_its_domain_and_names_no_recipient(store: Store) -> None:
+    sources = ["bounce-jane=gmail.com@example.com", "b+x=y.org@example.com", '"a=b"@example.com']
+    store.insert([event(number, source=source) for number, source in enumerate(sources)])
+    counted = {count.source: number for count, number in all_totals(store).items()}
+    assert counted == {"@example.com": 2, '"a=b"@example.com': 1}
 
 
 def test_what_ses_does_not_say_is_counted_as_empty(store: Store) -> None:
@@ -362,6 +370,25 @@ def test_events_from_before_the_counters_are_counted_by_the_same_rules(
     with Store.connect(database_url) as store:
         assert all_counts(store) == summed([as_counted(told) for told in events])
         assert store.daily_counts.mend(*AROUND) == []
+
+
+def test_the_migration_by_hand_adds_what_is_missing_and_nothing_else(
+    store: Store, database: Database
+) -> None:
+    store.insert(some_traffic(500, seed=8))
+    right = all_counts(store), all_totals(store)
+    file = (migrations_directory() / COUNTERS).read_bytes()
+    database.execute("DELETE FROM public.ses_feedback_daily_counts WHERE bounce_type = ''")
+    database.execute("UPDATE public.ses_feedback_daily_totals SET count = 1")
+    for _ in range(2):
+        database.execute(file)
+        assert (all_counts(store), all_totals(store)) == right
+
+
+def test_a_run_waits_for_no_other_run_s_check(store: Store, database_url: str) -> None:
+    with closing(psycopg.connect(database_url)) as stuck:
+        Store(stuck).insert([_probe()])  # not committed, as a check is until it is taken back
+        store.check()
 
 
 def test_a_row_that_postgres_refuses_is_not_counted(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
@@ -335,6 +336,34 @@ def test_ses_s_own_count_is_enough_to_hear_silence_in_the_last_hours(bench: Benc
     check = bench.run("feedback_checks").checks["silence"]
     assert severity(check) == "ERROR"
     assert "in the last hours 500 mails" in check.description.lower()
+
+
+def test_what_was_sent_before_feedback_was_wired_is_neither_lost_nor_silent(bench: Bench) -> None:
+    today = datetime.now(UTC).date()
+    bench.ses.days = {today - timedelta(days=ago): SentDay(attempts=41_230) for ago in range(1, 14)}
+    bench.ses.recent = 9_000
+    bench.at(datetime.now(UTC) - timedelta(minutes=5), notification_type="Delivery")
+    assert bench.run("feedback_checks").checks["silence"].passed
+    yesterday = today - timedelta(days=1)
+    check = bench.run("daily_rollup", yesterday, yesterday).checks["reconciliation"]
+    assert check.passed
+    assert "nothing to compare" in check.description
+
+
+def test_incidents_that_go_on_are_listed_for_the_alerts(bench: Bench) -> None:
+    for ago in range(28):
+        going_on = ago < 2
+        bench.day(
+            LAST - timedelta(days=ago),
+            delivery=700 if going_on else 990,
+            full=300 if going_on else 10,
+        )
+    check = bench.run("daily_rollup", LAST).checks["incidents"]
+    assert severity(check) == "ERROR"
+    (incident,) = json.loads(check.metadata["ongoing"].value)
+    assert incident["kind"] == "bounce"
+    assert incident["sentence"] in check.description
+    assert check.metadata["as_of"].value == str(LAST)
 
 
 def test_an_account_at_rest_is_not_silent(bench: Bench) -> None:

@@ -66,7 +66,7 @@ class Health:
 
 
 @dg.asset(
-    group_name="dead_letters",
+    group_name="ses_feedback",
     kinds={"sqs"},
     description="What lies in the dead-letter queue: how many messages, how old, why the parser "
     "rejects them, how long SQS still keeps them, and whether the main queue really feeds it. "

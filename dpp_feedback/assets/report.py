@@ -52,7 +52,7 @@ class _Sent:
         dg.AssetSpec(
             "bounce_rate_report",
             deps=["daily_bounce_rates"],
-            group_name="reports",
+            group_name="ses_feedback",
             kinds={"pandas", "matplotlib"},
             description="The bounce and complaint rates of 28 days in words, charts and tables, "
             "with what to do about each cause: one HTML file, the same as CSV and PNG, among the "

@@ -39,7 +39,7 @@ with warnings.catch_warnings():
         partitions_def=days,
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[ses_feedback_events],
-        group_name="rates",
+        group_name="ses_feedback",
         kinds={"postgres"},
         description="Bounces and complaints of each closed day (UTC), over the mails sent: ours, "
         "by the rules of docs/rates.md. The figures come from the daily counters, which are "
@@ -91,7 +91,7 @@ with warnings.catch_warnings():
         for key in context.partition_keys:
             figures = _figures(by_day.get(date.fromisoformat(key), Tally()))
             if key == context.partition_keys[-1]:
-                figures |= _shown(analysis)
+                figures |= _shown(analysis, context.log)
             context.add_asset_metadata(figures, partition_key=key)
         return dg.MaterializeResult(check_results=[_equal(differences, first, last)])
 
@@ -104,16 +104,20 @@ def _require_closed(last: date, today: date) -> None:
         )
 
 
-def _shown(analysis: Analysis) -> dict[str, dg.MetadataValue]:
+def _shown(analysis: Analysis, log: dg.DagsterLogManager) -> dict[str, dg.MetadataValue]:
     """What a person sees first: the state in a sentence, and the last weeks in a picture."""
     from dpp_feedback.report.charts import picture
     from dpp_feedback.report.html import data_url
     from dpp_feedback.report.sentences import headline
 
-    return {
-        "headline": dg.MetadataValue.text(headline(analysis)),
-        "last_28_days": dg.MetadataValue.md(f"![Rates]({data_url(picture(analysis))})"),
-    }
+    shown: dict[str, dg.MetadataValue] = {"headline": dg.MetadataValue.text(headline(analysis))}
+    try:
+        drawn = data_url(picture(analysis))
+    except Exception as error:
+        log.warning(f"there is no picture of the last 28 days: {type(error).__name__}")
+    else:
+        shown["last_28_days"] = dg.MetadataValue.md(f"![Rates]({drawn})")
+    return shown
 
 
 def _figures(tally: Tally) -> dict[str, dg.MetadataValue]:

@@ -60,7 +60,7 @@ class _AtSes:
 
 @dg.asset(
     deps=[dg.AssetKey("ses_feedback_events")],
-    group_name="suppression",
+    group_name="ses_feedback",
     kinds={"postgres", "csv"},
     description="Who must not be mailed, by stated rules, with the evidence and when it expires: "
     f"`{FILE}` among the reports, and the view `public.ses_suppressed_recipients` for the sending "

@@ -19,7 +19,7 @@ from dpp_feedback.plainly import told_plainly
 from dpp_feedback.resources import FeedbackStore, SesAccount
 
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
-_COMPARED = 28  # days
+_COMPARED = 7  # days: what was lost before stays lost, and must not hide what is lost now
 _SKEW = timedelta(minutes=5)  # by which the clocks of SES and of this machine may differ
 _RECENT = (timedelta(hours=6), timedelta(hours=1))  # what is younger may still be on its way
 
@@ -38,6 +38,7 @@ def reconciliation(
     first = last - timedelta(days=_COMPARED - 1)
     with told_plainly(), store.connect() as database:
         ours = by_day(database.daily_counts.totals(first, last))
+        began = database.first_event_at()
     try:
         account = ses.connect()
         theirs = account.send_statistics()
@@ -49,8 +50,14 @@ def reconciliation(
     try:
         theirs = account.metrics(first, last) | theirs
     except FeedbackError as error:
-        older = f" Days older than two weeks could not be compared: {error}"
-    theirs = {day: sent for day, sent in theirs.items() if first <= day <= last}
+        older = (
+            f" CloudWatch, which also knows days older than two weeks, could not be asked: {error}"
+        )
+    # What was sent before feedback was wired is not lost; of the first day there is only a part.
+    wired = began.date() if began else last + timedelta(days=1)
+    if wired - timedelta(days=1) in theirs:
+        wired += timedelta(days=1)
+    theirs = {day: sent for day, sent in theirs.items() if max(first, wired) <= day <= last}
     compared = reconcile(ours, theirs, now)
     gaps = [
         f"{gap.day}: {gap.ours:,} {gap.what} here, {gap.theirs:,} at SES" for gap in compared.gaps
@@ -65,7 +72,7 @@ def reconciliation(
             f"{compared.days[-1]}."
         )
     else:
-        said = "SES has no numbers for whole days yet: there is nothing to compare."
+        said = "There are no whole days yet that both SES and we have counted: nothing to compare."
     return dg.AssetCheckResult(
         passed=not gaps,
         severity=_WARN,
@@ -73,6 +80,7 @@ def reconciliation(
         metadata={
             "days_compared": dg.MetadataValue.int(len(compared.days)),
             "gaps": dg.MetadataValue.int(len(gaps)),
+            "as_of": dg.MetadataValue.text(last.isoformat()),
             "largest_gap_percent": dg.MetadataValue.float(
                 round(100 * max((gap.share for gap in compared.gaps), default=0.0), 2)
             ),
@@ -102,6 +110,11 @@ def silence(store: FeedbackStore, ses: SesAccount) -> dg.AssetCheckResult:
     with told_plainly(), store.connect() as database:
         totals = database.daily_counts.totals(yesterday - timedelta(days=7), yesterday)
         kinds = database.kinds_between(since, until)
+        began = database.first_event_at()
+    if began and began.date() > yesterday:  # what SES sent before feedback was wired is not lost
+        attempts = {}
+    if began and began > since:
+        recent_attempts = 0
     recent = Tally.of(
         Count(day=now.date(), notification_type=kind, count=n) for kind, n in kinds.items()
     )

@@ -2,13 +2,14 @@
 
 # No `from __future__ import annotations`: Dagster reads the annotations of checks at run time.
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 
 from dpp_feedback.assets.rollups import daily_bounce_rates
 from dpp_feedback.checks.looking_back import analysis_of
-from dpp_feedback.feedback.analysis import Analysis, Side
+from dpp_feedback.feedback.analysis import Analysis, Incident, Side
 from dpp_feedback.feedback.rates import Level
 from dpp_feedback.feedback.silence import outcomes
 from dpp_feedback.report.sentences import (
@@ -25,6 +26,7 @@ from dpp_feedback.resources import FeedbackStore
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 _SEVERITY = {Level.WATCH: _WARN, Level.REVIEW: _ERROR, Level.PAUSE: _ERROR}
 _UNKNOWN_SHARE = 0.001
+_TOLD = 10  # incidents that go on
 
 
 def _rate(analysis: Analysis, kind: Kind) -> dg.AssetCheckResult:
@@ -38,7 +40,7 @@ def _rate(analysis: Analysis, kind: Kind) -> dg.AssetCheckResult:
         passed=side.level not in _SEVERITY,
         severity=_SEVERITY.get(side.level, _WARN),
         description=f"{sentence[:1].upper()}{sentence[1:]} (up to {analysis.as_of}).",
-        metadata=_figures(side),
+        metadata={"as_of": dg.MetadataValue.text(analysis.as_of.isoformat()), **_figures(side)},
     )
 
 
@@ -69,10 +71,26 @@ def _incidents(analysis: Analysis) -> dg.AssetCheckResult:
         severity=_ERROR if any(incident.ongoing for incident in found) else _WARN,
         description=" ".join(said) or f"Nothing stands out in the 28 days up to {analysis.as_of}.",
         metadata={
+            "as_of": dg.MetadataValue.text(analysis.as_of.isoformat()),
+            "ongoing": dg.MetadataValue.text(json.dumps(_ongoing(found))),
             "incidents": dg.MetadataValue.int(len(found)),
             "events_beyond_the_usual": dg.MetadataValue.int(sum(one.surplus for one in found)),
         },
     )
+
+
+def _ongoing(found: Sequence[Incident]) -> list[dict[str, str]]:
+    """What still goes on, for the alerts: each is one of its own."""
+    return [
+        {
+            "kind": one.kind,
+            "dimension": one.dimension,
+            "name": one.name,
+            "sentence": incident_sentence(one),
+        }
+        for one in found
+        if one.ongoing
+    ][:_TOLD]
 
 
 def _unknown_kinds(analysis: Analysis) -> dg.AssetCheckResult:
@@ -90,7 +108,10 @@ def _unknown_kinds(analysis: Analysis) -> dg.AssetCheckResult:
         passed=share < _UNKNOWN_SHARE,
         severity=_WARN,
         description=said,
-        metadata={"unknown_percent": dg.MetadataValue.float(round(100 * share, 3))},
+        metadata={
+            "as_of": dg.MetadataValue.text(analysis.as_of.isoformat()),
+            "unknown_percent": dg.MetadataValue.float(round(100 * share, 3)),
+        },
     )
 
 

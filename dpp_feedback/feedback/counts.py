@@ -29,7 +29,8 @@ class Count:
         complaint_sub_type: verbatim ("OnAccountSuppressionList").
         automatic_reply: a bounce that is the answer of a vacation responder or of a
             challenge-response system: Transient/General without a delivery status notification.
-        source: sending address in lower case, without display name and `+label`.
+        source: sending address in lower case, without display name and `+label`; "@domain" of a
+            variable return path, which has a "=" before the "@".
         configuration_set: the one the mail was sent with.
         recipient_domain: in lower case, as SES wrote it.
         count: events: one for each notification and recipient.
