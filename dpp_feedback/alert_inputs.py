@@ -5,6 +5,7 @@ Each input is read on its own. What the readings mean is alerting/'s business.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from dpp_feedback.alerting.readings import (
     MAIN_JOB,
     CheckResult,
     JobRuns,
+    Ongoing,
     Queued,
     Readings,
     Unreadable,
@@ -40,6 +42,7 @@ _JOBS = {MAIN_JOB, "daily_rollup", "bounce_rate_report"}
 _ASSETS = ("daily_bounce_rates", "ses_feedback_events")  # whose checks alert
 _WITHIN_SECONDS = 15  # a queue that is silent is given up then: a sensor has 60 seconds
 _RECENT = timedelta(days=1)
+_HISTORY = 30  # evaluations of a check; a few nights, and a backfill or two
 _RUNS = 10  # of each job; more in a row are told as ten
 
 
@@ -113,6 +116,7 @@ def job_runs(instance: dg.DagsterInstance, job: str) -> JobRuns:
         told_at=_time(told[0].end_time) if told else None,
         started_at=max((t for r in started if (t := _time(r.start_time))), default=None),
         success_started_at=_time(succeeded[0].start_time) if succeeded else None,
+        under_way=any(record.dagster_run.status is Status.STARTED for record in started),
     )
 
 
@@ -174,35 +178,47 @@ def _recently_failed(instance: dg.DagsterInstance, location: str | None, now: da
     return {
         run.job_name
         for run in runs
-        if location is None
-        or run.remote_job_origin is None
-        or run.remote_job_origin.location_name == location
+        # Dagster's own jobs are what a person materializes by hand, and sees fail.
+        if not run.job_name.startswith("__")
+        and (
+            location is None
+            or run.remote_job_origin is None
+            or run.remote_job_origin.location_name == location
+        )
     }
 
 
 def _checks(instance: dg.DagsterInstance) -> Mapping[str, CheckResult]:
-    """Read the newest evaluation of each check, on whichever of the assets it stands."""
-    newest: dict[str, tuple[float, CheckResult]] = {}
+    """Read the evaluation that counts of each check, on whichever of the assets it stands.
+
+    That is the one about the latest day, and of these the newest: a backfill of last month is
+    judged by last month, which neither begins nor ends anything today.
+    """
+    newest: dict[str, tuple[str, float, CheckResult]] = {}
     for asset in _ASSETS:
         for name in CHECKS:
             key = dg.AssetCheckKey(dg.AssetKey(asset), name)
-            # The newest may only be planned, by a run that is under way or died.
-            for record in instance.event_log_storage.get_asset_check_execution_history(key, 5):
+            history = instance.event_log_storage.get_asset_check_execution_history(key, _HISTORY)
+            for record in history:
                 event = record.event.dagster_event if record.event else None
+                # It may only be planned, by a run that is under way or died.
                 if (
                     event is None
                     or event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION
                 ):
                     continue
-                found = _result(event.asset_check_evaluation_data)
-                if name not in newest or newest[name][0] < record.create_timestamp:
-                    newest[name] = record.create_timestamp, found
-                break
-    return {name: result for name, (_, result) in newest.items()}
+                told = event.asset_check_evaluation_data
+                as_of = told.metadata.get("as_of")
+                day = str(as_of.value) if as_of else ""
+                found = (day, record.create_timestamp, _result(told))
+                if name not in newest or newest[name][:2] < found[:2]:
+                    newest[name] = found
+    return {name: result for name, (_, _, result) in newest.items()}
 
 
 def _result(evaluation: dg.AssetCheckEvaluation) -> CheckResult:
     values = {name: said.value for name, said in evaluation.metadata.items()}
+    ongoing = values.get("ongoing")
     return CheckResult(
         name=evaluation.check_name,
         passed=evaluation.passed,
@@ -213,6 +229,7 @@ def _result(evaluation: dg.AssetCheckEvaluation) -> CheckResult:
             for name, value in values.items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         },
+        ongoing=[Ongoing(**one) for one in json.loads(ongoing)] if isinstance(ongoing, str) else (),
     )
 
 

@@ -17,7 +17,7 @@ import dagster as dg
 from dpp_feedback.alert_inputs import ALERTED, job_runs, look, sensor_state, will_be_retried
 from dpp_feedback.alerting.alert import Notice, Occasion
 from dpp_feedback.alerting.memory import Memory
-from dpp_feedback.alerting.readings import Readings, Unreadable
+from dpp_feedback.alerting.readings import MAIN_JOB, Readings, Unreadable
 from dpp_feedback.alerting.rules import judge, run_failed
 from dpp_feedback.alerting.transitions import transitions, unsent
 from dpp_feedback.errors import FeedbackError
@@ -78,11 +78,15 @@ def run_failure_alert(
     run, instance = context.dagster_run, context.instance
     if will_be_retried(run):
         return dg.SkipReason(f"Run {run.run_id} of {run.job_name} is tried again by Dagster.")
+    if run.job_name.startswith("__"):
+        return dg.SkipReason("Somebody materialized this by hand, and sees that it failed.")
     origin = run.remote_job_origin
     state = sensor_state(instance, "feedback_alerts", origin.location_name if origin else None)
     data = state.sensor_instigator_data if state else None
     memory, _ = _remembered(data.cursor if data else None)
     runs = job_runs(instance, run.job_name)
+    if _FAILING + MAIN_JOB in memory.open:
+        return dg.SkipReason(f"People know already that {MAIN_JOB} fails; this may be the same.")
     if _FAILING + run.job_name in memory.open or runs.told:
         return dg.SkipReason(f"People know already that {run.job_name} fails.")
     if runs.failures == 0:
@@ -94,7 +98,7 @@ def run_failure_alert(
             return dg.SkipReason(_NO_CHANNEL)
         notice = Notice(Occasion.BEGINS, run_failed(runs), since=runs.failed_at or now, at=now)
         sent = channels.send_alert(notice)
-    except FeedbackError as error:  # feedback_alerts tries again each minute
+    except FeedbackError as error:  # feedback_alerts tells it, if it is not over by then
         return dg.SkipReason(str(error))
     for name, why in sent.failed.items():
         context.log.warning(f"not told by {name}: {why}")

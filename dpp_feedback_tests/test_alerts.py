@@ -317,7 +317,9 @@ def test_messages_that_nobody_takes_are_told_after_five_minutes(
     )
 
 
-def _evaluate(world: World, passed: bool, description: str, severity: str = "WARN") -> None:
+def _evaluate(
+    world: World, passed: bool, description: str, severity: str = "WARN", as_of: str = ""
+) -> None:
     world.instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey("daily_bounce_rates"),
@@ -325,9 +327,23 @@ def _evaluate(world: World, passed: bool, description: str, severity: str = "WAR
             passed=passed,
             severity=dg.AssetCheckSeverity[severity],
             description=description,
-            metadata={"bounce_rate": 0.031, "mails": 41_230, "table": dg.MetadataValue.md("x")},
+            metadata={
+                "bounce_rate": 0.031,
+                "mails": 41_230,
+                "table": dg.MetadataValue.md("x"),
+                **({"as_of": dg.MetadataValue.text(as_of)} if as_of else {}),
+            },
         )
     )
+
+
+def test_a_backfill_of_last_month_neither_alerts_nor_recovers(world: World) -> None:
+    _evaluate(world, passed=True, description="fine", as_of="2026-11-23")
+    _evaluate(world, passed=False, description="then", severity="ERROR", as_of="2026-10-05")
+    assert world.tick(feedback_alerts) == "All is well."
+    _evaluate(world, passed=False, description="now", severity="ERROR", as_of="2026-11-24")
+    _evaluate(world, passed=True, description="fine then", as_of="2026-10-06")
+    assert world.tick(feedback_alerts).startswith("Open: bounce_rate. Told: ")
 
 
 def test_a_failed_check_is_told_in_its_own_words_and_again_when_it_becomes_an_error(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from dpp_feedback.alerting.alert import Alert, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dpp_feedback.alerting.readings import CheckResult
 
 _FIGURES = 5  # of a check's metadata
@@ -53,30 +55,68 @@ _RULES = {
     "silence": _Rule(
         "silence",
         None,
-        "Send a mail to bounce@simulator.amazonses.com, and follow it: SES's notifications, the "
-        "SNS topic, its subscription, the queue.",
+        "Stop nothing; find out where feedback ends. Until it arrives again, no rate is true.",
     ),
     "reconciliation": _Rule(
         "reconciliation",
         Severity.WARNING,
-        "Compare the kinds in bounce_rate_report: one kind missing is a topic that is not wired, "
-        "some of all kinds are messages lost on the way.",
+        "Count by day and kind in public.ses_feedback_daily_totals: one kind missing is a topic "
+        "that is not wired, some of all kinds are messages lost on the way.",
+    ),
+    "counters_equal_events": _Rule(
+        "counters_equal_events",
+        Severity.WARNING,
+        "They are corrected already. Find out what writes to the tables beside process_feedback: "
+        "an older version, or a person.",
+    ),
+    "unknown_kinds": _Rule(
+        "unknown_kinds",
+        Severity.WARNING,
+        "Look for a newer version of dpp_feedback, which may know them.",
+    ),
+    "events_from_the_future": _Rule(
+        "events_from_the_future",
+        Severity.WARNING,
+        "Look at their source and sns_message_id: only SES may write to the topics.",
     ),
 }
 CHECKS = tuple(_RULES)
 """The names of these checks."""
 
 
-def check_failed(result: CheckResult) -> Alert | None:
-    """Make the alert about a check, if it failed and is one of these."""
+def check_failed(result: CheckResult) -> list[Alert]:
+    """Make the alerts about a check, if it failed and is one of these.
+
+    Each incident that goes on is an alert of its own: a second sender's must not hide behind the
+    first one's.
+    """
     rule = _RULES.get(result.name)
     if result.passed or rule is None or (rule.only_errors and not result.error):
-        return None
+        return []
     figures = [f"{name} {value:g}" for name, value in list(result.figures.items())[:_FIGURES]]
-    return Alert(
-        rule.key,
-        rule.severity or (Severity.CRITICAL if result.error else Severity.WARNING),
-        result.description or f"The asset check {result.name} failed.",
-        ", ".join(figures) or "see the asset check",
-        rule.next_step,
-    )
+
+    def alert(key: str, sentence: str) -> Alert:
+        return Alert(
+            key,
+            rule.severity or (Severity.CRITICAL if result.error else Severity.WARNING),
+            sentence,
+            ", ".join(figures) or "see the asset check",
+            rule.next_step,
+        )
+
+    if result.ongoing:
+        return [
+            alert(f"{rule.key}:{one.kind}:{one.dimension}:{one.name}", one.sentence)
+            for one in result.ongoing
+        ]
+    return [alert(rule.key, result.description or f"The asset check {result.name} failed.")]
+
+
+def told_by_incidents(checks: Sequence[Alert]) -> list[Alert]:
+    """Leave out the warning about a rate while an incident of its kind is told: it is the same."""
+    kinds = {alert.key.split(":")[1] for alert in checks if alert.key.startswith("incident:")}
+    return [
+        alert
+        for alert in checks
+        if not (alert.severity is Severity.WARNING and alert.key.removesuffix("_rate") in kinds)
+    ]

@@ -47,6 +47,7 @@ class JobRuns:
         told_at: when the newest failed run ended that `run_failure_alert` has told of.
         started_at: when the newest run started, whatever became of it.
         success_started_at: when the newest run started that succeeded.
+        under_way: a run has started, and may still be at work.
     """
 
     job: str
@@ -58,6 +59,23 @@ class JobRuns:
     told_at: datetime | None = None
     started_at: datetime | None = None
     success_started_at: datetime | None = None
+    under_way: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ongoing:
+    """An incident that goes on, as the check `incidents` tells it.
+
+    Attributes:
+        kind: "bounce" or "complaint".
+        dimension, name: the group that stands out ("source", "news@example.com").
+        sentence: what a person is told.
+    """
+
+    kind: str
+    dimension: str
+    name: str
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +88,7 @@ class CheckResult:
         error: it failed with severity ERROR, not WARN.
         description: its own sentence.
         figures: its numeric metadata.
+        ongoing: incidents that go on; of the check `incidents`.
     """
 
     name: str
@@ -77,6 +96,7 @@ class CheckResult:
     error: bool = False
     description: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    ongoing: Sequence[Ongoing] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dpp_feedback.alerting.alert import Alert, Severity, in_words
-from dpp_feedback.alerting.checks import check_failed
+from dpp_feedback.alerting.checks import check_failed, told_by_incidents
 from dpp_feedback.alerting.readings import MAIN_JOB, Queued, Unreadable
 
 if TYPE_CHECKING:
@@ -49,24 +49,28 @@ def judge(readings: Readings, memory: Memory) -> Judgement:
     """
     seen = memory.after(readings)
     failing = [alert for runs in readings.jobs if (alert := _runs_failing(runs, memory))]
-    checks = [alert for result in readings.checks.values() if (alert := check_failed(result))]
+    checks = told_by_incidents(
+        [alert for result in readings.checks.values() for alert in check_failed(result)]
+    )
     worker, dead = _worker_not_running(readings, seen.waiting_since), _dead_letters(readings)
-    firing = [*failing, *checks, *(alert for alert in (worker, dead) if alert)]
+    firing = [*checks, *(alert for alert in (worker, dead) if alert)]
     held = set()
     if isinstance(readings.queue, Unreadable):
         held |= {"worker_not_running", "oldest_message"}
     if isinstance(readings.dead_letters, Unreadable):
         held.add("dlq_has_messages")
-    known = {alert.key for alert in firing} | memory.open.keys()
+    known = {alert.key for alert in (*firing, *failing)} | memory.open.keys()
     if _MAIN_FAILING in known:
+        # What keeps process_feedback from working keeps other jobs from it too.
         held |= {"oldest_message", "queue_unreadable"}
+        held |= {alert.key for alert in failing} - {_MAIN_FAILING}
     if known & {"worker_not_running", "queue_unreadable"}:
         held.add("oldest_message")
     late = (
         _oldest_message(readings, seen.waiting_since),
         _queue_unreadable(readings, seen.unreadable_since),
     )
-    firing += [alert for alert in late if alert and alert.key not in held]
+    firing += [alert for alert in (*failing, *late) if alert and alert.key not in held]
     return Judgement(firing, frozenset(held))
 
 
@@ -94,9 +98,9 @@ def _worker_not_running(readings: Readings, waiting_since: datetime | None) -> A
             f"{waiting} waiting",
             "Switch feedback_queue_sensor on: Dagster, Automation.",
         )
-    if isinstance(queue, Unreadable) or waiting_since is None:
-        return None
     runs = readings.main_job
+    if isinstance(queue, Unreadable) or waiting_since is None or runs.under_way:
+        return None
     # Not `>=`: the time of waiting may begin with a run, the last one that succeeded.
     if runs.started_at and runs.started_at > waiting_since:
         return None

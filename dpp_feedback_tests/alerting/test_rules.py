@@ -9,7 +9,14 @@ import pytest
 
 from dpp_feedback.alerting.alert import Alert, Severity
 from dpp_feedback.alerting.memory import Memory, OpenAlert
-from dpp_feedback.alerting.readings import CheckResult, JobRuns, Queued, Readings, Unreadable
+from dpp_feedback.alerting.readings import (
+    CheckResult,
+    JobRuns,
+    Ongoing,
+    Queued,
+    Readings,
+    Unreadable,
+)
 from dpp_feedback.alerting.rules import judge
 
 NOW = datetime(2026, 2, 20, 12, tzinfo=UTC)
@@ -209,8 +216,52 @@ def test_a_failed_check_is_an_alert_in_its_own_words(
 def test_a_check_that_passed_or_is_none_of_these_is_no_alert() -> None:
     checks = {
         "bounce_rate": CheckResult("bounce_rate", passed=True),
-        "unknown_kinds": CheckResult("unknown_kinds", passed=False),
+        "dlq_empty": CheckResult("dlq_empty", passed=False),
         # An incident that is over: the check warns of it for weeks.
         "incidents": CheckResult("incidents", passed=False, error=False),
     }
     assert _firing(replace(QUIET, checks=checks)) == {}
+
+
+def _incidents(*senders: str) -> CheckResult:
+    ongoing = [Ongoing("bounce", "source", name, f"bounces from {name}") for name in senders]
+    return CheckResult("incidents", passed=False, error=True, ongoing=ongoing)
+
+
+def test_each_incident_that_goes_on_is_an_alert_of_its_own() -> None:
+    firing = _firing(replace(QUIET, checks={"incidents": _incidents("a@x.example", "b@x.example")}))
+    assert {key: alert.cause for key, alert in firing.items()} == {
+        "incident:bounce:source:a@x.example": "bounces from a@x.example",
+        "incident:bounce:source:b@x.example": "bounces from b@x.example",
+    }
+    assert {alert.section for alert in firing.values()} == {"docs/runbook.md#incident"}
+
+
+def test_a_spike_is_told_as_an_incident_and_not_as_a_rate_too_unless_the_line_is_reached() -> None:
+    checks = {
+        "incidents": _incidents("a@x.example"),
+        "bounce_rate": CheckResult("bounce_rate", passed=False),
+        "complaint_rate": CheckResult("complaint_rate", passed=False),
+    }
+    keys = _firing(replace(QUIET, checks=checks)).keys()
+    assert keys == {"incident:bounce:source:a@x.example", "complaint_rate"}
+    checks["bounce_rate"] = CheckResult("bounce_rate", passed=False, error=True)
+    assert "bounce_rate" in _firing(replace(QUIET, checks=checks))
+
+
+def test_what_stops_the_main_job_stops_others_too_and_is_one_alert() -> None:
+    jobs = [_runs(2), _runs(3, "daily_rollup"), _runs(1, "bounce_rate_report")]
+    assert _firing(replace(QUIET, jobs=jobs)).keys() == {"runs_failing:process_feedback"}
+    assert _firing(replace(QUIET, jobs=jobs[1:])).keys() == {
+        "runs_failing:daily_rollup",
+        "runs_failing:bounce_rate_report",
+    }
+
+
+def test_a_run_that_is_still_at_work_is_no_worker_that_stands_still() -> None:
+    waiting = replace(QUIET, queue=Queued(5_000, 10, age=20.0))
+    memory = Memory(waiting_since=NOW - 10 * MINUTE)
+    at_work = replace(_runs(started=11 * MINUTE), under_way=True)
+    assert "worker_not_running" not in _firing(replace(waiting, jobs=[at_work]), memory)
+    gone = replace(at_work, under_way=False, success_started_at=None)
+    assert "worker_not_running" in _firing(replace(waiting, jobs=[gone]), memory)

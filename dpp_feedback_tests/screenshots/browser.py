@@ -1,16 +1,24 @@
-"""Headless Chromium: what a page says once its scripts have run, and how it looks. No tests."""
+"""Headless Chromium, driven by Selenium: what a page says, and how it looks. No tests."""
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions as expected
+from selenium.webdriver.support.wait import WebDriverWait
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_LOADED = 20_000  # milliseconds of the page's own clock, which runs ahead while it waits
+    from selenium.webdriver.chrome.webdriver import WebDriver
+
+_PATIENCE = 40  # seconds; pages ask the server for most of what they show
 
 
 @dataclass(frozen=True)
@@ -24,34 +32,48 @@ class Month:
 
 @dataclass(frozen=True)
 class Browser:
-    """One Chromium; each page is opened afresh."""
+    """One Chromium for all pages."""
 
-    program: str
+    driver: WebDriver
 
-    def text(self, url: str) -> str:
-        """The page's HTML after its scripts have run."""
-        return self._run(url, "--dump-dom", size=(1500, 1200)).stdout
+    def open(self, url: str, width: int, height: int) -> None:
+        self.driver.set_window_size(width, height)
+        self.driver.get(url)
 
-    def shoot(self, url: str, picture: Path, size: tuple[int, int]) -> None:
-        """Take a picture, width and height in pixels."""
-        self._run(url, f"--screenshot={picture}", size=size)
+    def click(self, text: str) -> None:
+        """Click on the first thing that says so."""
+        there = (By.XPATH, f"//*[normalize-space(text())='{text}']")
+        wait = WebDriverWait(self.driver, _PATIENCE)
+        self.driver.execute_script(
+            "arguments[0].click()", wait.until(expected.presence_of_element_located(there))
+        )
 
-    def _run(self, url: str, what: str, size: tuple[int, int]) -> subprocess.CompletedProcess[str]:
-        with tempfile.TemporaryDirectory() as profile:
-            return subprocess.run(
-                [
-                    self.program,
-                    *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-                    *("--no-first-run", "--disable-background-networking", "--disable-sync"),
-                    *("--disable-component-update", "--disable-quic"),
-                    f"--user-data-dir={profile}",
-                    f"--window-size={size[0]},{size[1]}",
-                    f"--virtual-time-budget={_LOADED}",
-                    what,
-                    url,
-                ],
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
+    def missing(self, words: Sequence[str]) -> list[str]:
+        """Wait until the page shows all words; return those that it does not."""
+
+        def lacking() -> list[str]:
+            text = self.driver.find_element(By.TAG_NAME, "body").text
+            return [word for word in words if word not in text]
+
+        try:
+            WebDriverWait(self.driver, _PATIENCE).until(lambda _: not lacking())
+        except TimeoutException:
+            return lacking()
+        return []
+
+    def shoot(self, picture: Path) -> None:
+        self.driver.save_screenshot(str(picture))
+
+
+@contextmanager
+def chromium(program: str, driver: str) -> Iterator[Browser]:
+    """Start one, and end it."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
+        options.add_argument(flag)
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    try:
+        yield Browser(started)
+    finally:
+        started.quit()

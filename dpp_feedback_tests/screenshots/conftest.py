@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dpp_feedback.local import ports
-from dpp_feedback_tests.screenshots.browser import Browser, Month
+from dpp_feedback_tests.screenshots.browser import Month, chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dpp_feedback_tests.screenshots.browser import Browser
 
 _PATIENCE = 900  # seconds until the month is stored, rolled up and reported
 
@@ -34,11 +36,13 @@ def pictures(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(pictures: Path) -> Browser:  # noqa: ARG001 - skips first
+def browser(pictures: Path) -> Iterator[Browser]:  # noqa: ARG001 - skips first
     program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.fail("There is no chromium. Debian: apt-get install chromium fonts-dejavu")
-    return Browser(program)
+    driver = shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.fail("There is no browser. Debian: apt-get install chromium chromium-driver")
+    with chromium(program, driver) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
