@@ -142,8 +142,13 @@ _READ_TOTALS = f"SELECT {', '.join(_COLUMNS[_TOTALS])}, count FROM {_TOTALS} WHE
 
 
 def _largest(name: str) -> str:
-    """The groups of a dimension with the most events, and those with the most trouble."""
-    of_all = f"SELECT {name} FROM counter GROUP BY 1 ORDER BY sum(count) DESC, 1 LIMIT %(top)s"  # noqa: S608
+    """The groups of a dimension with the most mails lately, and those with the most trouble."""
+    recent = "day > %(last)s::date - 28"
+    mails = "notification_type IN ('Send', 'Delivery', 'Bounce')"
+    of_all = (
+        f"SELECT {name} FROM counter WHERE {recent} "  # noqa: S608
+        f"GROUP BY 1 ORDER BY sum(count) FILTER (WHERE {mails}) DESC NULLS LAST, 1 LIMIT %(top)s"
+    )
     of_trouble = (
         f"SELECT {name} FROM counter WHERE notification_type IN ('Bounce', 'Complaint') "  # noqa: S608
         "GROUP BY 1 ORDER BY sum(count) DESC, 1 LIMIT %(top)s"
@@ -212,8 +217,9 @@ class DailyCounts:
         Args:
             first: the first day.
             last: the last day, included.
-            top: so many sources, configuration sets and domains with the most events are kept
-                apart, and as many with the most bounces and complaints; `OTHERS` holds the rest.
+            top: so many sources, configuration sets and domains with the most mails in the last
+                28 of the days are kept apart, and as many with the most bounces and complaints
+                in all of them; `OTHERS` holds the rest.
 
         Raises:
             DatabaseRefused, DatabaseUnavailable: the counters cannot be read.

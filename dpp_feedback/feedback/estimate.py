@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dpp_feedback.feedback.counts import Count
 
 _REPRESENTATIVE = 10_000  # mails. AWS names no number; a review mail that a sender published does
-_LONGEST = 365  # days
+_SHORTEST, _LONGEST = 7, 365  # days; a weekday is not like a Sunday
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def estimate(
     of_domains: Sequence[Count],
     verified_domains: frozenset[str],
 ) -> Estimate:
-    """Estimate AWS's figures: whole days back from `as_of` until there are mails enough.
+    """Estimate AWS's figures: at least a week back from `as_of`, until there are mails enough.
 
     Args:
         as_of: the last day that counts.
@@ -91,7 +91,8 @@ def begin(
     """
     eligible, first = Tally(), as_of
     for day in sorted(totals, reverse=True):
-        if eligible.mails >= _REPRESENTATIVE or day <= as_of - timedelta(days=_LONGEST):
+        enough = eligible.mails >= _REPRESENTATIVE and day <= as_of - timedelta(days=_SHORTEST)
+        if enough or day <= as_of - timedelta(days=_LONGEST):
             break
         if day <= as_of:
             eligible += totals[day] - left_out.get(day, Tally())

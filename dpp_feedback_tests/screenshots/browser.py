@@ -41,19 +41,18 @@ class Browser:
         self.driver.get(url)
 
     def click(self, text: str) -> None:
-        """Click on the first thing that says so."""
-        there = (By.XPATH, f"//*[normalize-space(text())='{text}']")
+        """Click on the first link or button that says so."""
+        there = f"//*[self::a or self::button][normalize-space(.)='{text}']"
         wait = WebDriverWait(self.driver, _PATIENCE)
-        self.driver.execute_script(
-            "arguments[0].click()", wait.until(expected.presence_of_element_located(there))
-        )
+        found = wait.until(expected.presence_of_element_located((By.XPATH, there)))
+        self.driver.execute_script("arguments[0].click()", found)
 
     def missing(self, words: Sequence[str]) -> list[str]:
-        """Wait until the page shows all words; return those that it does not."""
+        """Wait until the page has loaded and shows all words; return those that it does not."""
 
         def lacking() -> list[str]:
             text = self.driver.find_element(By.TAG_NAME, "body").text
-            return [word for word in words if word not in text]
+            return [word for word in words if word not in text] + ["Loading"] * ("Loading" in text)
 
         try:
             WebDriverWait(self.driver, _PATIENCE).until(lambda _: not lacking())
