@@ -17,8 +17,8 @@ run: $(VENV)/ready ## Start everything on this machine and watch 1,000 messages 
 test: lint ## Everything, from lint to the end-to-end run
 	@$(BIN)/pytest $(ARGS)
 
-screenshots: $(VENV)/ready ## Dagster's pages over a month with an incident, into docs/images (needs Debian's chromium)
-	@$(BIN)/pytest dpp_feedback_tests/screenshots --screenshots docs/images $(ARGS)
+screenshots: $(VENV)/ready ## Dagster's pages over a month with an incident, into screenshots/ (needs Debian's chromium)
+	@$(BIN)/pytest dpp_feedback_tests/screenshots --screenshots screenshots $(ARGS)
 
 lint: $(VENV)/ready ## ruff and mypy
 	@$(BIN)/ruff format --check .

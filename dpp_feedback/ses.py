@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from dpp_feedback.aws_errors import AwsUnavailable, explaining
+from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.reconciliation import SentDay
 
 if TYPE_CHECKING:
@@ -24,11 +25,16 @@ _METRICS = {"attempts": "Send", "bounces": "Bounce", "complaints": "Complaint", 
 _NAMES: dict[_Service, str] = {"ses": "SES", "sesv2": "SES", "cloudwatch": "CloudWatch"}
 
 
+class AddressRefused(FeedbackError):
+    """SES does not take this one address for its list."""
+
+
 class Ses:
     """SES of one account in one region.
 
     Every method raises AwsRefused, AwsUnavailable: AWS refuses (the sentence names the IAM action
-    that is missing), or does not answer.
+    that is missing), or does not answer. The send statistics are asked for once, and kept: SES
+    answers GetSendStatistics about once a second.
 
     Args:
         session: boto3's; `connect` makes one.
@@ -39,6 +45,7 @@ class Ses:
         self._session = session
         self._region = region
         self._clients: dict[_Service, Any] = {}
+        self._points: list[dict[str, Any]] | None = None
 
     @classmethod
     def connect(cls, region: str) -> Ses:
@@ -61,7 +68,7 @@ class Ses:
             Only days on which SES counted anything. Of the first and of today it has only a part.
         """
         days: defaultdict[date, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-        for point in self._points():
+        for point in self._send_points():
             day = days[point["Timestamp"].astimezone(UTC).date()]
             for i, name in enumerate(("DeliveryAttempts", "Bounces", "Complaints", "Rejects")):
                 day[i] += point.get(name, 0)
@@ -76,7 +83,7 @@ class Ses:
         """
         return sum(
             point.get("DeliveryAttempts", 0)
-            for point in self._points()
+            for point in self._send_points()
             if since <= point["Timestamp"] < until
         )
 
@@ -129,23 +136,26 @@ class Ses:
             token = {"NextToken": following}
 
     def suppress(self, address: str, reason: Literal["BOUNCE", "COMPLAINT"]) -> None:
-        """Put an address on the list; one that is there already gets this reason."""
-        self._call("sesv2", "PutSuppressedDestination", EmailAddress=address, Reason=reason)
+        """Put an address on the list; one that is there already gets this reason.
 
-    def unsuppress(self, address: str) -> None:
-        """Take an address off the list; one that is not on it is fine."""
-        client = self._client("sesv2", "DeleteSuppressedDestination")
-        with explaining("DeleteSuppressedDestination", service="SES"):
+        Raises:
+            AddressRefused: SES does not take this one (BadRequestException), as of an address
+                that it holds to be none.
+        """
+        client = self._client("sesv2", "PutSuppressedDestination")
+        with explaining("PutSuppressedDestination", service="SES"):
             try:
-                client.delete_suppressed_destination(EmailAddress=address)
-            except client.exceptions.NotFoundException:
-                return
+                client.put_suppressed_destination(EmailAddress=address, Reason=reason)
+            except client.exceptions.BadRequestException:
+                raise AddressRefused(
+                    "SES does not take an address for its suppression list, as it holds it to be "
+                    "none: look at the recipient in ses_feedback_events."
+                ) from None
 
-    def _points(self) -> list[dict[str, Any]]:
-        points: list[dict[str, Any]] = self._call("ses", "GetSendStatistics").get(
-            "SendDataPoints", []
-        )
-        return points
+    def _send_points(self) -> list[dict[str, Any]]:
+        if self._points is None:
+            self._points = self._call("ses", "GetSendStatistics").get("SendDataPoints", [])
+        return self._points
 
     def _call(self, service: _Service, operation: str, **arguments: object) -> dict[str, Any]:
         from botocore import xform_name

@@ -68,6 +68,7 @@ def environment(stack: Stack, database_url: str, monkeypatch: pytest.MonkeyPatch
         bounce_topic=f"bounce-{own}",
         complaint_topic=f"complaint-{own}",
         delivery_topic=f"delivery-{own}",
+        alert_topic=f"alerts-{own}",
         queue=f"queue-{own}",
         dead_letter_queue=f"dlq-{own}",
         sender_domain=f"{own}.example",

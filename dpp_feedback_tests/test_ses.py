@@ -13,7 +13,7 @@ import pytest
 
 from dpp_feedback.aws_errors import AwsRefused, AwsUnavailable
 from dpp_feedback.feedback.reconciliation import SentDay
-from dpp_feedback.ses import Ses
+from dpp_feedback.ses import AddressRefused, Ses
 from dpp_feedback_tests.ses_list import SesList, serving
 
 if TYPE_CHECKING:
@@ -48,6 +48,18 @@ def test_the_send_statistics_are_summed_up_by_day(environment: dict[str, str]) -
     hour, now = timedelta(hours=1), datetime.now(UTC)
     assert Ses.connect(REGION).attempts(now - hour, now + hour) >= 4
     assert Ses.connect(REGION).attempts(now + hour, now + 2 * hour) == 0
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_send_statistics_are_asked_for_once() -> None:
+    calls: list[str] = []
+    session = boto3.Session()
+    session.events.register("before-send.ses.GetSendStatistics", lambda **_: calls.append("call"))
+    ses, now = Ses(session, REGION), datetime.now(UTC)
+    ses.send_statistics()
+    ses.attempts(now - timedelta(hours=1), now)
+    ses.send_statistics()
+    assert calls == ["call"]
 
 
 def test_metrics_are_read_from_cloudwatch_by_day_for_days_that_have_any(
@@ -85,17 +97,9 @@ def test_every_page_of_the_list_is_read_in_lower_case(ses_list: SesList) -> None
     assert len(ses_list.calls) == 3
 
 
-def test_an_address_is_put_on_the_list_and_taken_off_again(ses_list: SesList) -> None:
-    ses = Ses.connect(REGION)
-    ses.suppress("o'neil+a/b?c@example.org", "BOUNCE")
+def test_an_address_is_put_on_the_list(ses_list: SesList) -> None:
+    Ses.connect(REGION).suppress("o'neil+a/b?c@example.org", "BOUNCE")
     assert ses_list.addresses == {"o'neil+a/b?c@example.org": "BOUNCE"}
-    ses.unsuppress("o'neil+a/b?c@example.org")
-    assert ses_list.addresses == {}
-
-
-def test_taking_off_an_address_that_is_not_listed_is_fine(ses_list: SesList) -> None:
-    Ses.connect(REGION).unsuppress("nobody@example.org")
-    assert ses_list.calls == ["DELETE /v2/email/suppression/addresses/nobody%40example.org"]
 
 
 def test_when_ses_asks_to_wait_the_call_is_made_again(ses_list: SesList) -> None:
@@ -119,10 +123,8 @@ def _call(ses: Ses, name: str) -> None:
             ses.metrics(date(2026, 10, 1), date(2026, 10, 2))
         case "suppressed":
             ses.suppressed()
-        case "suppress":
-            ses.suppress("secret@example.org", "BOUNCE")
         case _:
-            ses.unsuppress("secret@example.org")
+            ses.suppress("secret@example.org", "BOUNCE")
 
 
 CALLS = {
@@ -130,11 +132,10 @@ CALLS = {
     "metrics": ("CloudWatch", "cloudwatch:GetMetricStatistics"),
     "suppressed": ("SES", "ses:ListSuppressedDestinations"),
     "suppress": ("SES", "ses:PutSuppressedDestination"),
-    "unsuppress": ("SES", "ses:DeleteSuppressedDestination"),
 }
 
 
-@pytest.mark.parametrize("name", ["metrics", "suppressed", "suppress", "unsuppress"])
+@pytest.mark.parametrize("name", ["metrics", "suppressed", "suppress"])
 def test_a_missing_right_is_named_as_the_policy_wants_it(ses_list: SesList, name: str) -> None:
     ses_list.refuse_all = (403, "AccessDeniedException")
     with pytest.raises(AwsRefused) as caught:
@@ -156,12 +157,20 @@ def test_an_endpoint_that_does_not_answer_is_a_fault_that_may_pass(
     assert "secret" not in str(caught.value)
 
 
+def test_an_address_that_ses_does_not_take_is_told_apart_and_not_named(ses_list: SesList) -> None:
+    ses_list.refuse_all = (400, "BadRequestException")
+    with pytest.raises(AddressRefused) as caught:
+        Ses.connect(REGION).suppress("secret@example.org", "BOUNCE")
+    assert str(caught.value).startswith("SES does not take an address for its suppression list")
+    assert "secret" not in str(caught.value)
+
+
 def test_what_ses_refuses_for_another_reason_is_said_with_its_code(ses_list: SesList) -> None:
     ses_list.refuse_all = (400, "BadRequestException")
     with pytest.raises(AwsRefused) as caught:
-        Ses.connect(REGION).suppress("secret@example.org", "BOUNCE")
+        Ses.connect(REGION).suppressed()
     assert str(caught.value) == (
-        "SES refused PutSuppressedDestination: BadRequestException. Check AWS_REGION."
+        "SES refused ListSuppressedDestinations: BadRequestException. Check AWS_REGION."
     )
 
 

@@ -1,6 +1,10 @@
 """The asset `bounce_rate_report`: writes the report of one day, and sends it.
 
 How the report reads and looks is report/'s business; where it goes, destination's and notify's.
+
+Without a day it is the report of the last one that was over for an hour in UTC. Written at 08:00,
+it covers the days up to yesterday's date from UTC-12 to UTC+7, and up to the date before that
+further east (Singapore, Seoul, Sydney), where 08:00 comes before 01:00 UTC.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of assets at run time.
@@ -16,10 +20,13 @@ from dpp_feedback.assets.loading import load_analysis
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.analysis import Analysis
 from dpp_feedback.plainly import told_plainly
+from dpp_feedback.report import charts
+from dpp_feedback.report.charts import Chart
 from dpp_feedback.report.sentences import headline, side_of
-from dpp_feedback.report.words import KINDS
+from dpp_feedback.report.words import KINDS, Kind
 from dpp_feedback.resources import AlertChannels, FeedbackStore, ReportFolder
 
+_CLOSING = timedelta(hours=1)  # after midnight: the day's last messages are still in the queue
 _LOOKED_AT = 100  # materializations among which the previous report is sought
 
 
@@ -28,7 +35,8 @@ class ReportConfig(dg.Config):
 
     as_of: str | None = Field(
         default=None,
-        description="The last day of the report, in UTC, like 2026-11-23. Default: yesterday.",
+        description="The last day of the report, in UTC, like 2026-11-23. Default: yesterday, from "
+        "01:00 UTC on.",
     )
     send: bool = Field(default=True, description="Send it through the channels that are set.")
 
@@ -70,41 +78,40 @@ def bounce_rate_report(
     alert_channels: AlertChannels,
 ) -> dg.MaterializeResult[None]:
     """Write the report, and send it. That nobody takes it undoes nothing that is written."""
-    from dpp_feedback.report import charts
-
     with told_plainly():
-        as_of = closed_day(config.as_of, datetime.now(UTC).date())
+        as_of = closed_day(config.as_of, datetime.now(UTC))
         last = _last_report(context, as_of)
         with store.connect() as database:
             analysis = load_analysis(database, as_of)
             before = load_analysis(database, last) if last else None
-        picture = charts.picture(analysis)
-        files = _write(reports, analysis, before, picture)
+        drawn, picture = charts.drawn(analysis), charts.picture(analysis)
+        files = _write(reports, analysis, before, drawn, picture)
     sent = _Sent()
     if config.send:
-        sent = _send(alert_channels, analysis, before, picture, files["html"])
+        sent = _send(alert_channels, analysis, before, drawn, picture, files["html"])
     for channel, why in sent.failed.items():
         context.log.warning(f"the report is written, but {channel} did not take it: {why}")
     return dg.MaterializeResult(metadata=_metadata(analysis, last, picture, files, sent))
 
 
-def closed_day(asked: str | None, today: date) -> date:
-    """Choose the day of the report: the one asked for, or yesterday.
+def closed_day(asked: str | None, now: datetime) -> date:
+    """Choose the day of the report: the one asked for, or the last that is over for an hour.
 
     Args:
         asked: an ISO date, or None.
-        today: in UTC.
+        now: in UTC.
 
     Raises:
         DayRefused: it is no date, or has not ended.
     """
     if asked is None:
-        return today - timedelta(days=1)
+        return (now - _CLOSING).date() - timedelta(days=1)
+    today = now.date()
     try:
         day = date.fromisoformat(asked.strip())
     except ValueError:
         raise DayRefused(
-            "as_of is no day: write one like 2026-11-23, or leave it out for yesterday."
+            "as_of is no day: write one like 2026-11-23, or leave it out for the last one."
         ) from None
     if day >= today:
         raise DayRefused(
@@ -126,12 +133,16 @@ def _last_report(context: dg.AssetExecutionContext, as_of: date) -> date | None:
 
 
 def _write(
-    reports: ReportFolder, analysis: Analysis, before: Analysis | None, picture: bytes
+    reports: ReportFolder,
+    analysis: Analysis,
+    before: Analysis | None,
+    drawn: Mapping[Kind, Chart],
+    picture: bytes,
 ) -> dict[str, str]:
     """Write the three files; the same day gives the same names. Returns where, by ending."""
     from dpp_feedback.report import html, table
 
-    page = html.page(analysis, before, html.embedded(analysis))
+    page = html.page(analysis, before, html.embedded(drawn))
     contents = {
         "html": (page.encode(), "text/html; charset=utf-8"),
         "csv": (table.csv(analysis), "text/csv; charset=utf-8"),
@@ -148,6 +159,7 @@ def _send(
     alert_channels: AlertChannels,
     analysis: Analysis,
     before: Analysis | None,
+    drawn: Mapping[Kind, Chart],
     picture: bytes,
     link: str,
 ) -> _Sent:
@@ -157,7 +169,7 @@ def _send(
         channels = alert_channels.connect()
         if not channels.any:
             return _Sent()
-        message = mail.compose(analysis, before, link)
+        message = mail.compose(analysis, before, drawn, link)
         sent = channels.send_report(headline(analysis), message, picture, link)
     except FeedbackError as error:  # a malformed setting, or no channel took it
         return _Sent(failed={"every channel": str(error)})

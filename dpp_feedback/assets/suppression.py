@@ -11,7 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -19,16 +19,15 @@ from pydantic import Field
 
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.plainly import told_plainly
+from dpp_feedback.report.cells import defused
 from dpp_feedback.resources import FeedbackStore, ReportFolder, SesAccount
-from dpp_feedback.ses import Ses
+from dpp_feedback.ses import AddressRefused, Ses
 from dpp_feedback.suppression import LISTED_AT_SES, Reason, Suppressed, compare
 
 FILE = "suppressed-recipients.csv"
 _SOON = timedelta(days=7)
 _MOST_ADDED = 1000  # by one run: SES takes few a second, and a run should end in minutes
 _COLUMNS = ("recipient", "reason", "since", "last_event_at", "events", "expires_at", "evidence")
-# A cell that begins so may be a formula to a spreadsheet (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class SuppressionConfig(dg.Config):
@@ -49,12 +48,14 @@ class _AtSes:
         missing: of ours, not there before this run.
         unknown: there, not on our list.
         added: by this run.
+        refused: addresses that SES did not take in this run.
         fault: why comparing or adding ended early; "" if it did not.
     """
 
     missing: int | None = None
     unknown: int | None = None
     added: int = 0
+    refused: int = 0
     fault: str = ""
 
 
@@ -115,7 +116,7 @@ def as_csv(listed: Sequence[Suppressed]) -> bytes:
         expires = each.expires_at.astimezone(UTC).isoformat() if each.expires_at else ""
         writer.writerow(
             (
-                f"'{each.recipient}" if each.recipient.startswith(_FORMULA) else each.recipient,
+                defused(each.recipient),
                 each.reason,
                 each.since.astimezone(UTC).isoformat(),
                 each.last_event_at.astimezone(UTC).isoformat(),
@@ -133,20 +134,24 @@ def _beside_ses(account: SesAccount, ours: Sequence[Suppressed], update: bool) -
         differences = compare(ours, ses.suppressed())
     except FeedbackError as error:
         return _AtSes(fault=str(error))
-    added, fault = 0, ""
-    if update:
-        added, fault = _add(ses, differences.missing_at_ses[:_MOST_ADDED])
-    return _AtSes(len(differences.missing_at_ses), len(differences.unknown_to_us), added, fault)
+    found = _AtSes(len(differences.missing_at_ses), len(differences.unknown_to_us))
+    return _add(ses, differences.missing_at_ses[:_MOST_ADDED], found) if update else found
 
 
-def _add(ses: Ses, missing: Sequence[Suppressed]) -> tuple[int, str]:
-    """Add addresses to SES's list; say how many it took, and why it ended early."""
-    for number, each in enumerate(missing):
+def _add(ses: Ses, missing: Sequence[Suppressed], found: _AtSes) -> _AtSes:
+    """Add addresses to SES's list. One that SES refuses keeps none of the others from it."""
+    added = refused = 0
+    fault = ""
+    for each in missing:
         try:
             ses.suppress(each.recipient, LISTED_AT_SES[each.reason])
-        except FeedbackError as error:
-            return number, str(error)
-    return len(missing), ""
+            added += 1
+        except AddressRefused:
+            refused += 1
+        except FeedbackError as error:  # a missing right, or no answer: the next would fail, too
+            fault = str(error)
+            break
+    return replace(found, added=added, refused=refused, fault=fault)
 
 
 def _metadata(
@@ -169,6 +174,7 @@ def _metadata(
     metadata["missing_at_ses"] = dg.MetadataValue.int(at_ses.missing)
     metadata["only_at_ses"] = dg.MetadataValue.int(at_ses.unknown)
     metadata["added_to_ses"] = dg.MetadataValue.int(at_ses.added)
+    metadata["refused_by_ses"] = dg.MetadataValue.int(at_ses.refused)
     if at_ses.fault:
         metadata["not_all_added_to_ses"] = dg.MetadataValue.text(at_ses.fault)
     return metadata

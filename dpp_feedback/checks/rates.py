@@ -9,7 +9,8 @@ import dagster as dg
 
 from dpp_feedback.assets.rollups import daily_bounce_rates
 from dpp_feedback.checks.looking_back import analysis_of
-from dpp_feedback.feedback.analysis import Analysis, Incident, Side
+from dpp_feedback.feedback.analysis import Analysis, Side
+from dpp_feedback.feedback.incidents import Incident
 from dpp_feedback.feedback.rates import Level
 from dpp_feedback.feedback.silence import outcomes
 from dpp_feedback.report.sentences import (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dpp_feedback.feedback.causes import BOUNCES, COMPLAINTS, Cause, causes, sub_type
 from dpp_feedback.feedback.counts import OTHERS, Count
 from dpp_feedback.feedback.domains import ascii_domain
-from dpp_feedback.feedback.estimate import Estimate, estimate
+from dpp_feedback.feedback.estimate import estimate
 from dpp_feedback.feedback.incidents import Incident, incidents
 from dpp_feedback.feedback.rates import (
     BOUNCE_LINE,
@@ -34,20 +34,6 @@ from dpp_feedback.feedback.trend import Trend, trend
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import date
-
-__all__ = [
-    "MONTH",
-    "WEEK",
-    "Analysis",
-    "Cause",
-    "Day",
-    "Estimate",
-    "Group",
-    "Incident",
-    "Side",
-    "Trend",
-    "analyse",
-]
 
 _Key = TypeVar("_Key")
 

@@ -12,32 +12,12 @@ from functools import lru_cache
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from dpp_feedback.feedback.domains import FEEDBACK_LOOP_DOMAINS, SIMULATOR_DOMAIN, shown_domain
 from dpp_feedback.feedback.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dpp_feedback.feedback.counts import Count
-
-__all__ = [
-    "BOUNCE_LINE",
-    "COMPLAINT_LINE",
-    "FEEDBACK_LOOP_DOMAINS",
-    "MIN_VOLUME",
-    "SIMULATOR_DOMAIN",
-    "Basis",
-    "Level",
-    "Line",
-    "Place",
-    "Rate",
-    "Tally",
-    "bounce_rate",
-    "complaint_rate",
-    "level",
-    "place",
-    "shown_domain",
-]
 
 MIN_VOLUME = 1_000  # mails below which a rate is shown, and alarms nobody
 

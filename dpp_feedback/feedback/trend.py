@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
+from dpp_feedback.feedback.rates import Line, Rate
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dpp_feedback.feedback.rates import Line, Rate
-
 _LEAST_DAYS = 3  # with mail: two always lie on a line
+_LAST_DAYS = 3  # with mail: what they say together is where the rate is heading now
 _SURE = 2  # standard errors that a slope must exceed: about 95 %
 _HORIZON = 365  # days; nobody's mail keeps its course for longer
 
@@ -24,7 +25,7 @@ class Trend:
         days: length of the window.
         per_day: change of the rate a day (0.001 = 0.1 percentage points).
         error: its standard error.
-        significant: it is more than chance.
+        significant: it is more than chance, and the last days do not contradict it.
         days_to_review: until AWS's review line at this trend; 0: reached; None: not in sight
             (falling, level, not significant, or more than a year away).
     """
@@ -48,7 +49,7 @@ def trend(days: Sequence[Rate], current: Rate, line: Line, min_volume: int) -> T
     """
     per_day, error = _slope(days)
     enough = sum(rate.mails for rate in days) >= min_volume
-    significant = enough and abs(per_day) > _SURE * error
+    significant = enough and abs(per_day) > _SURE * error and not _over(days, current, per_day)
     return Trend(
         days=len(days),
         per_day=per_day,
@@ -78,6 +79,23 @@ def _slope(days: Sequence[Rate]) -> tuple[float, float]:
     rest = sum(n * (y - mean - slope * (x - middle)) ** 2 for x, y, n in points)
     variance = max(mean * (1 - mean), rest / (len(points) - 2))
     return slope, sqrt(variance / width)
+
+
+def _over(days: Sequence[Rate], current: Rate, per_day: float) -> bool:
+    """Whether a rise has come to its end: an incident that is over raises a line for weeks.
+
+    The last days must surely lie below the rate of the last seven, and be no higher than the
+    window as a whole. The second keeps a slow rise in sight on each weekend with a lower rate.
+    """
+    if per_day <= 0 or current.value is None:
+        return False
+    last = _together([rate for rate in days if rate.mails][-_LAST_DAYS:])
+    whole = _together(days)
+    return (last.high or 0.0) < current.value and (last.value or 0.0) <= (whole.value or 0.0)
+
+
+def _together(days: Sequence[Rate]) -> Rate:
+    return Rate(sum(one.events for one in days), sum(one.mails for one in days), days[-1].basis)
 
 
 def _days_to_review(current: Rate, line: Line, min_volume: int, per_day: float) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dpp_feedback.feedback.analysis import Cause
+    from dpp_feedback.feedback.causes import Cause
 
 COMPLAINTS = (
     "Mail them no more. Make sure that these people asked for this mail, and that unsubscribing "

@@ -10,7 +10,8 @@ from dpp_feedback.report.sentences import incident_sentence, side_of
 from dpp_feedback.report.words import KINDS, LINES, counted, number, percent, shown
 
 if TYPE_CHECKING:
-    from dpp_feedback.feedback.analysis import Analysis, Incident
+    from dpp_feedback.feedback.analysis import Analysis
+    from dpp_feedback.feedback.incidents import Incident
     from dpp_feedback.feedback.rates import Rate
     from dpp_feedback.report.words import Kind
 

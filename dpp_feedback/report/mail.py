@@ -5,15 +5,21 @@ from __future__ import annotations
 from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
-from dpp_feedback.report import charts, html, table, words
+from dpp_feedback.report import html, table, words
 from dpp_feedback.report.sentences import cause_sentence, headline, incident_sentence, side_of
 from dpp_feedback.report.words import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dpp_feedback.feedback.analysis import Analysis
+    from dpp_feedback.report.charts import Chart
+    from dpp_feedback.report.words import Kind
 
 
-def compose(analysis: Analysis, before: Analysis | None, link: str) -> EmailMessage:
+def compose(
+    analysis: Analysis, before: Analysis | None, drawn: Mapping[Kind, Chart], link: str
+) -> EmailMessage:
     """Make the mail: text, HTML with its charts, and the CSV; without sender and recipients.
 
     The charts are parts of the mail, because mail programs show no `data:` URLs. They are narrow,
@@ -22,6 +28,7 @@ def compose(analysis: Analysis, before: Analysis | None, link: str) -> EmailMess
     Args:
         analysis: what is reported.
         before: that of the previous report.
+        drawn: its charts.
         link: where the report was written, named in the text.
     """
     message = EmailMessage()
@@ -33,7 +40,7 @@ def compose(analysis: Analysis, before: Analysis | None, link: str) -> EmailMess
     if isinstance(body, EmailMessage):
         for kind in KINDS:
             body.add_related(
-                charts.chart(analysis, kind, narrow=True),
+                drawn[kind].narrow,
                 "image",
                 "png",
                 cid=f"<{kind}>",

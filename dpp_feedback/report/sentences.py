@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from dpp_feedback.feedback.analysis import MONTH, WEEK
 from dpp_feedback.feedback.counts import OTHERS
 from dpp_feedback.feedback.rates import Level, level, sure_level
-from dpp_feedback.report.advice import advice
 from dpp_feedback.report.words import (
     KINDS,
     LINES,
@@ -25,25 +24,12 @@ from dpp_feedback.report.words import (
 )
 
 if TYPE_CHECKING:
-    from dpp_feedback.feedback.analysis import Analysis, Cause, Incident, Side, Trend
+    from dpp_feedback.feedback.analysis import Analysis, Side
+    from dpp_feedback.feedback.causes import Cause
+    from dpp_feedback.feedback.incidents import Incident
     from dpp_feedback.feedback.rates import Rate
+    from dpp_feedback.feedback.trend import Trend
     from dpp_feedback.report.words import Kind
-
-__all__ = [
-    "HORIZON",
-    "advice",
-    "cause_sentence",
-    "chart_sentence",
-    "days_sentence",
-    "estimate_sentence",
-    "headline",
-    "incident_sentence",
-    "percent",
-    "present_trend",
-    "side_of",
-    "side_sentence",
-    "trend_sentence",
-]
 
 HORIZON = 90  # days that we look ahead
 _TREND_DAYS = 3  # with mail: fewer have no trend
@@ -117,14 +103,14 @@ def days_sentence(trend: Trend) -> str:
 def trend_sentence(trend: Trend) -> str:
     """Say where a rate is heading: "Over 28 days rising by 0.05 percentage points a day"."""
     if not trend.significant:
-        return f"No trend over {trend.days} days that is more than chance"
+        return f"No sure trend over {trend.days} days"
     way = "rising" if trend.per_day > 0 else "falling"
     points = percent(abs(trend.per_day)).removesuffix(" %")
     return f"Over {trend.days} days {way} by {points} percentage points a day"
 
 
 def present_trend(side: Side) -> Trend:
-    """Choose the trend that counts: of the week when it is more than chance, else of the month."""
+    """Choose the trend that counts: of the week when it is significant, else of the month."""
     return side.trend_week if side.trend_week.significant else side.trend_month
 
 
@@ -156,9 +142,10 @@ def incident_sentence(incident: Incident) -> str:
         f"{incident.kind}s {group}".strip() if group else f"{incident.kind}s of the whole account"
     )
     more = f"{number(incident.surplus)} more than usual"
+    part = "most" if incident.cause.share > 0.5 else percent(incident.cause.share)
     return (
         f"{when}: {what} at {percent(incident.rate.value)}, usually {percent(incident.usual)}; "
-        f"{more}, most of them {cause_name(incident.cause)}."
+        f"{more}, {part} of them {cause_name(incident.cause)}."
     )
 
 

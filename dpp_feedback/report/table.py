@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dpp_feedback.report.cells import defused
 from dpp_feedback.report.sentences import cause_name, side_of
 from dpp_feedback.report.words import KINDS
 
@@ -12,11 +13,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from dpp_feedback.feedback.analysis import Analysis, Cause, Group, Incident
+    from dpp_feedback.feedback.analysis import Analysis, Group
+    from dpp_feedback.feedback.causes import Cause
+    from dpp_feedback.feedback.incidents import Incident
     from dpp_feedback.feedback.rates import Rate
+    from dpp_feedback.feedback.trend import Trend
     from dpp_feedback.report.words import Kind
 
-_WHOLE = ("mails", "bounces", "complaints", "surplus")
+_WHOLE = ("mails", "bounces", "complaints", "surplus", "days_to_review")
 _REAL = (
     "bounce_rate",
     "bounce_low",
@@ -26,6 +30,8 @@ _REAL = (
     "complaint_high",
     "share",
     "usual",
+    "per_day",
+    "per_day_error",
 )
 _TEXT = ("section", "name", "first", "last", "basis", "recipient_domain", "sub_type", "source")
 COLUMNS = (
@@ -33,18 +39,20 @@ COLUMNS = (
     *("bounces", "bounce_rate", "bounce_low", "bounce_high"),
     *("complaints", "complaint_rate", "complaint_low", "complaint_high"),
     *("share", "usual", "surplus", "recipient_domain", "sub_type", "source"),
+    *("per_day", "per_day_error", "significant", "days_to_review"),
 )
-# What makes a spreadsheet take text for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def frame(analysis: Analysis) -> pd.DataFrame:
     """Put all figures into one table; rates, shares and intervals from 0 to 1.
 
     Sections: `week`, `month`, `yesterday`; `estimate` (one row for each of the two rates, whose
-    mails differ); `day`; `source`, `configuration_set`, `domain` and `sub_type` over the month;
-    `bounce_cause` and `complaint_cause` over the week; `bounce_incident`, `complaint_incident`.
-    A field that a section does not have is empty.
+    mails differ); `bounce_trend` and `complaint_trend`, over week and month; `day`; `source`,
+    `configuration_set`, `domain` and `sub_type` over the month; `bounce_cause` and
+    `complaint_cause` over the week; `bounce_incident`, `complaint_incident`.
+
+    The fields of a trend are those of `feedback.trend.Trend`. A field that a section does not
+    have is empty.
     """
     import pandas as pd
 
@@ -63,11 +71,6 @@ def csv(analysis: Analysis) -> bytes:
     return written.encode()
 
 
-def defused(text: str) -> str:
-    """Put a "'" before text that a spreadsheet would take for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
 def _rows(analysis: Analysis) -> list[dict[str, Any]]:
     first, last = analysis.days[0].day, analysis.as_of
     week = analysis.days[-len(analysis.days[-7:])].day
@@ -79,6 +82,13 @@ def _rows(analysis: Analysis) -> list[dict[str, Any]]:
     for kind in KINDS:
         span = (analysis.estimate_first, analysis.estimate_last)
         rows.append(_one("estimate", kind, kind, *span, side_of(analysis, kind).estimate))
+        rows += [
+            _trend(kind, name, *spans[name], trend)
+            for name, trend in (
+                ("week", side_of(analysis, kind).trend_week),
+                ("month", side_of(analysis, kind).trend_month),
+            )
+        ]
     rows += [
         _row("day", one.day.isoformat(), one.day, one.day, one.bounce, one.complaint)
         for one in analysis.days
@@ -122,6 +132,19 @@ def _figures(kind: Kind, rate: Rate) -> dict[str, Any]:
         f"{kind}_rate": rate.value,
         f"{kind}_low": rate.low,
         f"{kind}_high": rate.high,
+    }
+
+
+def _trend(kind: Kind, name: str, first: date, last: date, trend: Trend) -> dict[str, Any]:
+    return {
+        "section": f"{kind}_trend",
+        "name": name,
+        "first": first.isoformat(),
+        "last": last.isoformat(),
+        "per_day": trend.per_day,
+        "per_day_error": trend.error,
+        "significant": "yes" if trend.significant else "no",
+        "days_to_review": trend.days_to_review,
     }
 
 

@@ -116,6 +116,7 @@ def test_the_list_is_written_and_counted(ses_list: SesList, tmp_path: Path) -> N
         "missing_at_ses": 2,
         "only_at_ses": 1,
         "added_to_ses": 0,
+        "refused_by_ses": 0,
     }
     rows = _rows(tmp_path)
     assert [row["recipient"] for row in rows] == sorted(OURS)
@@ -155,6 +156,40 @@ def test_what_ses_does_not_take_is_counted_and_said(ses_list: SesList) -> None:
     assert (numbers["missing_at_ses"], numbers["added_to_ses"]) == (3, 0)
     said = "The role may not call ses:PutSuppressedDestination: add it to the role's policy."
     assert numbers["not_all_added_to_ses"] == said
+
+
+class _Picky(SesList):
+    """Takes every address but one, as SES does that holds it to be none."""
+
+    def answer(self, method: str, target: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        if method == "PUT" and json.loads(body)["EmailAddress"] == OURS[0]:
+            self.calls.append(f"{method} refused")
+            return 400, {"__type": "BadRequestException", "message": f"{OURS[0]} is none"}
+        return super().answer(method, target, body)
+
+
+@pytest.mark.usefixtures("listed")
+def test_an_address_that_ses_refuses_is_counted_and_keeps_no_other_from_its_list(
+    ses_list: SesList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ses_list.url
+    with serving(_Picky()) as picky:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", picky.url)
+        numbers = _numbers(_run(update_ses=True))
+    assert "PUT refused" in picky.calls[:2]  # it comes first, so the others come after
+    assert picky.addresses == {OURS[1]: "BOUNCE", OURS[2]: "BOUNCE"}
+    assert (numbers["missing_at_ses"], numbers["added_to_ses"]) == (3, 2)
+    assert numbers["refused_by_ses"] == 1
+    assert "not_all_added_to_ses" not in numbers
+
+
+@pytest.mark.usefixtures("listed")
+def test_where_ses_is_down_after_a_while_adding_ends_and_says_so(ses_list: SesList) -> None:
+    ses_list.refuse_changes = (503, "ServiceUnavailable")
+    numbers = _numbers(_run(update_ses=True))
+    assert numbers["added_to_ses"] == numbers["refused_by_ses"] == 0
+    assert numbers["not_all_added_to_ses"].startswith("SES cannot do PutSuppressedDestination now")
+    assert len(ses_list.calls) == 1 + 4  # one address, as often as boto3 tries
 
 
 @pytest.mark.usefixtures("listed")
@@ -203,13 +238,13 @@ def test_an_address_that_looks_like_a_formula_is_defused(
     database: Database, ses_list: SesList, tmp_path: Path
 ) -> None:
     assert ses_list.url
-    for recipient in ("=cmd|'x'!a0@example.org", "+1@example.org", "-a@example.org"):
+    for recipient in ("=cmd|'x'!a0@example.org", "+1@example.org", "\n-a@example.org"):
         _add(database, "Complaint", recipient)
     _numbers(_run())
     assert {row["recipient"] for row in _rows(tmp_path)} == {
         "'=cmd|'x'!a0@example.org",
         "'+1@example.org",
-        "'-a@example.org",
+        "'\n-a@example.org",
     }
     assert as_csv([]).count(b"\n") == 1
 

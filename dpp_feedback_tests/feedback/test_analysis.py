@@ -124,6 +124,13 @@ def test_the_estimate_goes_back_whole_days_until_there_is_volume_enough() -> Non
     assert (found.estimate_first, found.estimate_last) == (AS_OF - timedelta(days=6), AS_OF)
 
 
+def test_the_estimate_covers_a_week_at_least_since_sundays_are_unlike_mondays() -> None:
+    days = [count("Delivery", 100_000, back) for back in range(20)]
+    found = _analyse([*days, *(hard(1_000, back) for back in range(20))])
+    assert found.estimate_first == AS_OF - timedelta(days=6)
+    assert found.bounce.estimate.mails == 7 * 101_000
+
+
 def test_the_estimate_goes_back_a_year_at_most_and_no_further_than_there_is_mail() -> None:
     year = [count("Delivery", 1, back) for back in (0, 300, 364, 365, 400)]
     found = _analyse(year)

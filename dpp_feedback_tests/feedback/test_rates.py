@@ -6,13 +6,16 @@ from statistics import NormalDist
 
 import pytest
 
-from dpp_feedback.feedback.domains import ascii_domain
+from dpp_feedback.feedback.domains import (
+    FEEDBACK_LOOP_DOMAINS,
+    SIMULATOR_DOMAIN,
+    ascii_domain,
+    shown_domain,
+)
 from dpp_feedback.feedback.kinds import KINDS
 from dpp_feedback.feedback.rates import (
     BOUNCE_LINE,
     COMPLAINT_LINE,
-    FEEDBACK_LOOP_DOMAINS,
-    SIMULATOR_DOMAIN,
     Basis,
     Level,
     Place,
@@ -22,7 +25,6 @@ from dpp_feedback.feedback.rates import (
     complaint_rate,
     level,
     place,
-    shown_domain,
 )
 from dpp_feedback_tests.feedback.counting import count, hard, soft
 

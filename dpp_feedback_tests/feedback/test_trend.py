@@ -65,6 +65,29 @@ def test_one_bad_day_is_no_trend() -> None:
     assert not found.significant
 
 
+def test_a_rise_that_is_over_is_no_trend_and_reaches_no_line() -> None:
+    # On the day after the last one the spike was six to four days ago.
+    usual, spike = _rate(108, 6_000), _rate(408, 6_000)
+    days = [*[usual] * 22, *[spike] * 3, *[usual] * 3]
+    found = trend(days, _rate(1_656, 42_000), BOUNCE_LINE, 1_000)
+    assert found.per_day > 2 * found.error
+    assert not found.significant
+    assert found.days_to_review is None
+    going_on = trend([*[usual] * 25, *[spike] * 3], _rate(1_656, 42_000), BOUNCE_LINE, 1_000)
+    assert going_on.days_to_review == 11
+
+
+def test_a_slow_rise_stays_in_sight_on_a_weekend_with_a_lower_rate() -> None:
+    steady = [1_000 + 50 * day for day in range(28)]
+    days = [_rate(n if i % 7 < 4 else n * 4 // 5, 100_000) for i, n in enumerate(steady)]
+    week = _rate(sum(one.events for one in days[-7:]), 700_000)
+    last = _rate(sum(one.events for one in days[-3:]), 300_000)
+    assert (last.high or 1) < (week.value or 0)
+    found = trend(days, week, BOUNCE_LINE, 1_000)
+    assert found.significant
+    assert found.days_to_review is not None
+
+
 def test_a_reached_line_is_no_days_away_whatever_the_slope() -> None:
     assert trend([_rate(600)] * 7, _rate(600), BOUNCE_LINE, 1_000).days_to_review == 0
     assert trend([_rate(500)] * 7, _rate(500), BOUNCE_LINE, 1_000).days_to_review == 0

@@ -7,11 +7,13 @@ import threading
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
 from dpp_feedback.assets.report import DayRefused, bounce_rate_report, closed_day
+from dpp_feedback.report import charts
 from dpp_feedback.resources import AlertChannels, FeedbackStore, ReportFolder
 from dpp_feedback_tests.report import accounts
 
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from dpp_feedback.feedback.analysis import Analysis
     from dpp_feedback.feedback.counts import Count
+    from dpp_feedback.report.words import Kind
 
-TODAY = date(2026, 11, 24)
+NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -132,12 +136,14 @@ def test_a_report_is_set_beside_the_one_of_the_day_before_it(
     assert again["last_report"] == "none"  # a newer report is no previous one
 
 
-def test_without_a_day_it_is_yesterday_s(instance: dg.DagsterInstance, folder: Path) -> None:
-    before = datetime.now(UTC).date()
+def test_without_a_day_it_is_the_last_closed_one_s(
+    instance: dg.DagsterInstance, folder: Path
+) -> None:
+    before = closed_day(None, datetime.now(UTC))
     said = _run(instance, {})
     assert isinstance(said, dict)
-    days = {before - timedelta(days=1), datetime.now(UTC).date() - timedelta(days=1)}
-    assert date.fromisoformat(said["as_of"]) in days  # two, when midnight came between
+    days = {before, closed_day(None, datetime.now(UTC))}
+    assert date.fromisoformat(said["as_of"]) in days  # two, when 01:00 came between
     assert folder.exists()
 
 
@@ -159,13 +165,33 @@ def test_a_day_that_has_not_ended_is_refused_in_a_sentence(
     ],
 )
 def test_the_day_is_the_one_asked_for_or_yesterday(asked: str | None, day: date) -> None:
-    assert closed_day(asked, TODAY) == day
+    assert closed_day(asked, NOW) == day
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("America/Los_Angeles", date(2026, 11, 23)),
+        ("Europe/Berlin", date(2026, 11, 23)),
+        ("Asia/Bangkok", date(2026, 11, 23)),  # UTC+7: an hour after midnight
+        ("Asia/Singapore", date(2026, 11, 22)),  # UTC+8: at midnight
+        ("Asia/Seoul", date(2026, 11, 22)),
+    ],
+)
+def test_at_eight_in_the_morning_the_day_is_over_for_an_hour(zone: str, day: date) -> None:
+    eight = datetime(2026, 11, 24, 8, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    assert closed_day(None, eight) == day
+    assert closed_day(None, eight.replace(hour=0, minute=59)) == eight.date() - timedelta(days=2)
+
+
+def test_a_day_that_ended_a_minute_ago_is_reported_when_asked_for() -> None:
+    assert closed_day("2026-11-23", NOW.replace(hour=0, minute=1)) == date(2026, 11, 23)
 
 
 @pytest.mark.parametrize("asked", ["2026-11-24", "2026-11-25", "yesterday", "", "2026-13-01"])
 def test_any_other_day_is_refused(asked: str) -> None:
     with pytest.raises(DayRefused, match="as_of is "):
-        closed_day(asked, TODAY)
+        closed_day(asked, NOW)
 
 
 @pytest.fixture
@@ -205,6 +231,26 @@ def test_the_headline_and_the_link_go_to_slack_unless_sending_is_off(
     (posted,) = slack
     assert said["headline"] in posted["text"]
     assert str(folder / "bounce-rates-2026-11-23.html") in posted["text"]
+
+
+def test_each_chart_is_drawn_once_for_files_and_messages(
+    instance: dg.DagsterInstance,
+    folder: Path,
+    slack: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[tuple[Any, ...]] = []
+    draw = charts.chart
+
+    def counting(analysis: Analysis, kind: Kind, **how: Any) -> bytes:
+        drawn.append((kind, *how.items()))
+        return draw(analysis, kind, **how)
+
+    monkeypatch.setattr(charts, "chart", counting)
+    _run(instance, {"as_of": "2026-11-23"})
+    assert len(slack) == 1
+    assert folder.exists()
+    assert len(drawn) == len(set(drawn)) == 8
 
 
 def test_that_nobody_takes_it_fails_nothing_that_is_written(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import warnings
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
 from dpp_feedback.report import charts
-from dpp_feedback.report.words import KINDS
+from dpp_feedback.report.palette import LIGHT
 from dpp_feedback_tests.report import accounts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dpp_feedback.feedback.analysis import Analysis
 
 
@@ -47,21 +52,36 @@ def test_the_same_figures_give_the_same_bytes() -> None:
 
 def test_light_dark_wide_and_narrow_differ() -> None:
     analysis = accounts.incident()
-    drawn = {
-        charts.chart(analysis, kind, palette=palette, narrow=narrow)
-        for kind in KINDS
-        for palette in (charts.LIGHT, charts.DARK)
-        for narrow in (False, True)
-    }
-    assert len(drawn) == 8
+    drawn = [png for chart in charts.drawn(analysis).values() for png in astuple(chart)]
+    assert len(set(drawn)) == 8
 
 
 def test_the_days_of_an_incident_are_marked() -> None:
     def reds(analysis: Analysis) -> int:
         with Image.open(io.BytesIO(charts.chart(analysis, "bounce"))) as image:
-            shade = tuple(int(charts.LIGHT.incident[i : i + 2], 16) for i in (1, 3, 5))
+            shade = tuple(int(LIGHT.incident[i : i + 2], 16) for i in (1, 3, 5))
             colours = image.convert("RGB").getcolors(1 << 20) or []
             return sum(n for n, colour in colours if colour == shade)
 
     assert reds(accounts.incident()) > 1_000
     assert reds(accounts.normal()) == 0
+
+
+def test_a_picture_is_drawn_without_a_word_where_no_home_can_be_written(tmp_path: Path) -> None:
+    program = """
+from dpp_feedback.report import charts
+from dpp_feedback_tests.report import accounts
+assert charts.picture(accounts.normal()).startswith(b"\\x89PNG")
+import matplotlib
+print(matplotlib.get_cachedir())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"HOME": "/dev/null", "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []  # the font cache was there, and is gone

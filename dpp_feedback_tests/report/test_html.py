@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dpp_feedback.report import html
-from dpp_feedback.report.sentences import chart_sentence, headline, incident_sentence
+from dpp_feedback.feedback.rates import Level
+from dpp_feedback.report import charts, html
+from dpp_feedback.report.sentences import (
+    chart_sentence,
+    days_sentence,
+    headline,
+    incident_sentence,
+    trend_sentence,
+)
 from dpp_feedback_tests.report import accounts
 
 if TYPE_CHECKING:
@@ -114,7 +122,42 @@ def test_the_page_says_headline_and_levels_in_words(analysis: Analysis) -> None:
 def test_both_figures_stand_with_denominator_basis_and_interval() -> None:
     _, page = _page(accounts.normal())
     assert "Ours, 7 days 1.8 % 1.7 % to 1.9 % 648 of 36,000 mails Send events fine" in page.text
-    assert re.search(r"AWS's \(estimate\) 1 % \S+ % to \S+ % 120 of 12,000 mails", page.text)
+    assert re.search(r"AWS's \(estimate\) 1 % \S+ % to \S+ % 360 of 36,000 mails", page.text)
+
+
+def test_the_row_of_the_estimate_is_judged_as_the_heading_is() -> None:
+    # 2 complaints of 1,400 mails are 0.14 %, and may be as few as 0.04 %.
+    day = accounts.AS_OF
+    analysis = accounts.analysed(
+        [
+            accounts.counted(day, "Send", 20_000),
+            accounts.counted(day, "Send", 1_400, domain="yahoo.com"),
+            accounts.counted(day, "Complaint", 2, domain="yahoo.com"),
+        ]
+    )
+    assert analysis.complaint.level is Level.FINE
+    _, page = _page(analysis)
+    assert "Complaints fine" in page.text
+    row = re.search(r"AWS's \(estimate\) 0.14 % .*? 2 of 1,400 mails Send events (\w+)", page.text)
+    assert row is not None
+    assert row[1] == "fine"
+
+
+def test_both_trends_are_told_and_the_one_that_counts_with_days() -> None:
+    _, page = _page(accounts.normal())
+    assert page.text.count("No sure trend over 7 days. No sure trend over 28 days.") == 2
+    rising = [
+        accounts.counted(accounts.AS_OF - timedelta(days=back), "Bounce", 30 * (7 - back))
+        for back in range(7)
+    ]
+    analysis = accounts.analysed(accounts.month_of(6_000, 40, 20, 1) + rising)
+    week, month = analysis.bounce.trend_week, analysis.bounce.trend_month
+    assert week.significant
+    assert month.significant
+    assert week.days_to_review
+    _, page = _page(analysis)
+    told = f"{trend_sentence(week)}; {days_sentence(week)}. {trend_sentence(month)}. "
+    assert told in page.text
 
 
 def test_the_page_tells_incidents_and_changes() -> None:
@@ -128,7 +171,7 @@ def test_the_page_tells_incidents_and_changes() -> None:
 
 def test_the_charts_have_text_and_are_there_light_dark_and_for_phones_but_light_on_paper() -> None:
     analysis = accounts.normal()
-    _, page = _page(analysis, pictures=html.embedded(analysis))
+    _, page = _page(analysis, pictures=html.embedded(charts.drawn(analysis)))
     urls = [one["src"] for one in page.all("img")] + [one["srcset"] for one in page.all("source")]
     assert len(set(urls)) == 8
     assert all((url or "").startswith("data:image/png;base64,iVBOR") for url in urls)
@@ -151,7 +194,9 @@ def test_names_from_outside_are_escaped_wherever_they_stand() -> None:
 
 
 def test_the_same_analysis_gives_the_same_page() -> None:
-    pages = [_page(one, pictures=html.embedded(one))[0] for one in [accounts.normal()] * 2]
+    pages = [
+        _page(one, pictures=html.embedded(charts.drawn(one)))[0] for one in [accounts.normal()] * 2
+    ]
     assert pages[0] == pages[1]
 
 

@@ -12,8 +12,8 @@ from dpp_feedback.feedback.causes import Cause
 from dpp_feedback.feedback.incidents import Incident
 from dpp_feedback.feedback.rates import Basis, Level, Rate, Tally
 from dpp_feedback.feedback.trend import Trend
-from dpp_feedback.report import advice as advices
 from dpp_feedback.report import sentences
+from dpp_feedback.report.advice import COMPLAINTS, advice
 from dpp_feedback_tests.report import accounts
 
 FULL = Cause("gmail.com", "Transient/MailboxFull", "news@example.com", 420, 0.42)
@@ -159,12 +159,27 @@ def test_the_week_s_trend_counts_only_when_it_is_more_than_chance() -> None:
     assert sentences.present_trend(replace(side, trend_week=rising)) is rising
 
 
+def test_an_incident_that_is_over_foretells_nothing() -> None:
+    # A month as on the day after: the spike six to four days ago, the last three days as ever.
+    spike = [
+        accounts.counted(
+            accounts.AS_OF - timedelta(days=back), "Bounce", 300, sub_type="Permanent/NoEmail"
+        )
+        for back in (5, 4, 3)
+    ]
+    side = accounts.analysed(accounts.month_of(6_000, 60, 48, 1) + spike).bounce
+    assert side.level is Level.WATCH
+    assert sentences.days_sentence(sentences.present_trend(side)) == (
+        "at this trend no line is reached in 90 days"
+    )
+
+
 @pytest.mark.parametrize(
     ("per_day", "significant", "said"),
     [
         (0.0005, True, "Over 28 days rising by 0.05 percentage points a day"),
         (-0.012, True, "Over 28 days falling by 1.2 percentage points a day"),
-        (0.0005, False, "No trend over 28 days that is more than chance"),
+        (0.0005, False, "No sure trend over 28 days"),
     ],
 )
 def test_a_trend_is_said_with_its_direction(per_day: float, significant: bool, said: str) -> None:
@@ -213,8 +228,10 @@ def _incident(**other: object) -> Incident:
 def test_an_incident_is_told_with_days_group_figures_and_cause() -> None:
     assert sentences.incident_sentence(_incident()) == (
         "12 to 14 November 2026: bounces from news@example.com at 18 %, usually 1.9 %; "
-        "1,610 more than usual, most of them gmail.com, MailboxFull, from news@example.com."
+        "1,610 more than usual, 42 % of them gmail.com, MailboxFull, from news@example.com."
     )
+    most = replace(FULL, share=0.8)
+    assert "most of them gmail.com" in sentences.incident_sentence(_incident(cause=most))
 
 
 @pytest.mark.parametrize(
@@ -239,16 +256,16 @@ def test_each_subtype_that_aws_lists_has_advice_of_its_own() -> None:
         *("Transient/MailboxFull", "Transient/MessageTooLarge", "Transient/ContentRejected"),
         *("Transient/AttachmentRejected", "Transient/CustomTimeoutExceeded"),
     ]
-    said = {sentences.advice(name) for name in listed}
+    said = {advice(name) for name in listed}
     assert len(said) == len(listed)
-    assert sentences.advice(replace(FULL, sub_type="")) == advices.COMPLAINTS
-    assert sentences.advice(FULL) == sentences.advice("Transient/MailboxFull")
+    assert advice(replace(FULL, sub_type="")) == COMPLAINTS
+    assert advice(FULL) == advice("Transient/MailboxFull")
 
 
 def test_an_unknown_subtype_gets_the_advice_of_its_type() -> None:
-    assert sentences.advice("Permanent/Brand-New") == sentences.advice("Permanent")
-    assert "diagnostic_code" in sentences.advice("Novel/Brand-New")
-    assert sentences.advice("Novel/Brand-New") != sentences.advice("Transient")
+    assert advice("Permanent/Brand-New") == advice("Permanent")
+    assert "diagnostic_code" in advice("Novel/Brand-New")
+    assert advice("Novel/Brand-New") != advice("Transient")
 
 
 def test_the_chart_s_text_says_what_the_chart_shows() -> None:

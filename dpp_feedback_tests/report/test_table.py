@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dpp_feedback.report import table
+from dpp_feedback.report.cells import defused
 from dpp_feedback_tests.report import accounts
 
 if TYPE_CHECKING:
@@ -50,6 +51,17 @@ def test_what_is_read_back_equals_the_analysis() -> None:
         assert list(rows["name"]) == [one.name for one in groups]
         assert list(rows.bounces) == [one.bounce.events for one in groups]
 
+    trends = read[read.section == "complaint_trend"].set_index("name")
+    both = {"week": analysis.complaint.trend_week, "month": analysis.complaint.trend_month}
+    assert list(trends.index) == list(both)
+    for name, trend in both.items():
+        assert trends.loc[name, "per_day"] == trend.per_day
+        assert trends.loc[name, "per_day_error"] == trend.error
+        assert trends.loc[name, "significant"] == ("yes" if trend.significant else "no")
+    assert list(trends["first"]) == ["2026-11-17", "2026-10-27"]
+    reached = read[read.section == "bounce_trend"].days_to_review
+    assert list(reached) == [0, 0]
+
     causes = read[read.section == "bounce_cause"]
     assert list(causes.share) == [one.share for one in analysis.bounce.causes]
     assert list(causes.sub_type) == [one.sub_type for one in analysis.bounce.causes]
@@ -72,9 +84,9 @@ def test_an_empty_account_has_days_and_no_rates() -> None:
     assert read.bounce_rate.isna().all()
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx"])
 def test_text_that_a_spreadsheet_would_run_is_defused(text: str) -> None:
-    assert table.defused(text) == f"'{text}"
+    assert defused(text) == f"'{text}"
 
 
 def test_names_from_outside_are_defused_in_every_column_and_numbers_are_not() -> None:
@@ -86,4 +98,4 @@ def test_names_from_outside_are_defused_in_every_column_and_numbers_are_not() ->
 
 
 def test_what_is_no_formula_stays_as_it_is() -> None:
-    assert table.defused("news@example.com") == "news@example.com"
+    assert defused("news@example.com") == "news@example.com"
