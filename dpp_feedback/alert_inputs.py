@@ -25,9 +25,10 @@ from dpp_feedback.alerting.readings import (
 from dpp_feedback.cloudwatch import oldest_message_age
 from dpp_feedback.concurrently import answers
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.resources import SettingMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from dagster._core.scheduler.instigation import InstigatorState
     from dagster_shared.error import SerializableErrorInfo
@@ -43,7 +44,15 @@ _ASSETS = ("daily_bounce_rates", "ses_feedback_events")  # whose checks alert
 _WITHIN_SECONDS = 15  # a queue that is silent is given up then: a sensor has 60 seconds
 _RECENT = timedelta(days=1)
 _HISTORY = 30  # evaluations of a check; a few nights, and a backfill or two
-_RUNS = 10  # of each job; more in a row are told as ten
+_RUNS = 25  # of each job; more in a row are told as so many
+_STARTED_BY_ITSELF = {
+    "dagster/schedule_name",
+    "dagster/sensor_name",
+    "dagster/backfill",
+    "dagster/from_automation_condition",
+}
+_UNDER_WAY = [Status.STARTED, Status.CANCELING]
+_ENDED = [Status.SUCCESS, Status.FAILURE]
 
 
 def look(
@@ -68,8 +77,12 @@ def look(
     def of_queue() -> Queued | int:
         return _queued(queue, now)
 
-    def of_dead_letters() -> Queued | int:
-        depth = dead_letter_queue.connect().depth()
+    def of_dead_letters() -> Queued | int | None:
+        try:
+            connected = dead_letter_queue.connect()
+        except SettingMissing:
+            return None
+        depth = connected.depth()
         return depth.waiting + depth.in_flight
 
     came = answers({"The queue": of_queue, "The DLQ": of_dead_letters}, _WITHIN_SECONDS)
@@ -80,7 +93,7 @@ def look(
         at=now,
         queue=queued if isinstance(queued, Queued) else Unreadable(str(queued)),
         dead_letters=dead_letters
-        if isinstance(dead_letters, int)
+        if isinstance(dead_letters, int | None)
         else Unreadable(str(dead_letters)),
         sensor_running=state.is_running if state else True,  # never touched: as the code says
         jobs=[job_runs(instance, name) for name in names],
@@ -91,15 +104,15 @@ def look(
 def job_runs(instance: dg.DagsterInstance, job: str) -> JobRuns:
     """Read the latest runs of a job."""
     started = instance.get_run_records(
-        dg.RunsFilter(job_name=job, statuses=[Status.STARTED, Status.SUCCESS, Status.FAILURE]),
-        limit=_RUNS,
+        dg.RunsFilter(job_name=job, statuses=[*_UNDER_WAY, Status.CANCELED, *_ENDED]), limit=_RUNS
     )
+    under_way = [record for record in started if record.dagster_run.status in _UNDER_WAY]
     ended = [
         record
         for record in instance.get_run_records(
-            dg.RunsFilter(job_name=job, statuses=[Status.SUCCESS, Status.FAILURE]), limit=_RUNS
+            dg.RunsFilter(job_name=job, statuses=_ENDED), limit=_RUNS
         )
-        if not will_be_retried(record.dagster_run)
+        if record.dagster_run.status is Status.SUCCESS or _is_news(record.dagster_run)
     ]  # newest first
     failed = [record for record in ended if record.dagster_run.status is Status.FAILURE]
     succeeded = [record for record in ended if record.dagster_run.status is Status.SUCCESS]
@@ -114,15 +127,26 @@ def job_runs(instance: dg.DagsterInstance, job: str) -> JobRuns:
         failed_at=_time(last.end_time) if last else None,
         sentence=failure_sentence(instance, last.dagster_run.run_id) if last else "",
         told_at=_time(told[0].end_time) if told else None,
-        started_at=max((t for r in started if (t := _time(r.start_time))), default=None),
+        started_at=_newest_start(started),
         success_started_at=_time(succeeded[0].start_time) if succeeded else None,
-        under_way=any(record.dagster_run.status is Status.STARTED for record in started),
+        under_way_since=_newest_start(under_way),
     )
 
 
 def will_be_retried(run: dg.DagsterRun) -> bool:
     """Tell whether Dagster starts a failed run again by itself: its failure is no news."""
     return run.tags.get("dagster/will_retry", "").lower() == "true"
+
+
+def started_by_hand(run: dg.DagsterRun) -> bool:
+    """Tell whether a person materialized assets, and so sees it fail.
+
+    Dagster runs what is chosen by hand as a job of its own (`__ASSET_JOB`). A job with a name is
+    expected to work whoever starts it. A run that is executed again by hand bears the tags of the
+    first, but no number of the retry, as one that Dagster's daemon executes again does.
+    """
+    again = "dagster/parent_run_id" in run.tags and "dagster/retry_number" not in run.tags
+    return run.job_name.startswith("__") and (again or not _STARTED_BY_ITSELF & run.tags.keys())
 
 
 def failure_sentence(instance: dg.DagsterInstance, run_id: str) -> str:
@@ -178,8 +202,7 @@ def _recently_failed(instance: dg.DagsterInstance, location: str | None, now: da
     return {
         run.job_name
         for run in runs
-        # Dagster's own jobs are what a person materializes by hand, and sees fail.
-        if not run.job_name.startswith("__")
+        if _is_news(run)
         and (
             location is None
             or run.remote_job_origin is None
@@ -191,34 +214,40 @@ def _recently_failed(instance: dg.DagsterInstance, location: str | None, now: da
 def _checks(instance: dg.DagsterInstance) -> Mapping[str, CheckResult]:
     """Read the evaluation that counts of each check, on whichever of the assets it stands.
 
-    That is the one about the latest day, and of these the newest: a backfill of last month is
-    judged by last month, which neither begins nor ends anything today.
+    That is the newest one, those left out that are about an older day than another: a backfill of
+    last month is judged by last month, which neither begins nor ends anything today.
     """
-    newest: dict[str, tuple[str, float, CheckResult]] = {}
+    results = {}
+    for name in CHECKS:
+        found = sorted(_evaluations(instance, name), key=lambda each: each[0], reverse=True)
+        latest = max((_as_of(told) for _, told in found), default="")
+        # Without a day it is about the moment at which it was made.
+        about_now = (told for _, told in found if _as_of(told) in ("", latest))
+        if told := next(about_now, None):
+            results[name] = _result(told)
+    return results
+
+
+def _evaluations(
+    instance: dg.DagsterInstance, name: str
+) -> Iterator[tuple[float, dg.AssetCheckEvaluation]]:
+    """Read the latest evaluations of a check, each with the time at which it was made."""
     for asset in _ASSETS:
-        for name in CHECKS:
-            key = dg.AssetCheckKey(dg.AssetKey(asset), name)
-            history = instance.event_log_storage.get_asset_check_execution_history(key, _HISTORY)
-            for record in history:
-                event = record.event.dagster_event if record.event else None
-                # It may only be planned, by a run that is under way or died.
-                if (
-                    event is None
-                    or event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION
-                ):
-                    continue
-                told = event.asset_check_evaluation_data
-                as_of = told.metadata.get("as_of")
-                day = str(as_of.value) if as_of else ""
-                found = (day, record.create_timestamp, _result(told))
-                if name not in newest or newest[name][:2] < found[:2]:
-                    newest[name] = found
-    return {name: result for name, (_, _, result) in newest.items()}
+        key = dg.AssetCheckKey(dg.AssetKey(asset), name)
+        for record in instance.event_log_storage.get_asset_check_execution_history(key, _HISTORY):
+            event = record.event.dagster_event if record.event else None
+            # It may only be planned, by a run that is under way or died.
+            if event and event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                yield record.create_timestamp, event.asset_check_evaluation_data
+
+
+def _as_of(evaluation: dg.AssetCheckEvaluation) -> str:
+    said = evaluation.metadata.get("as_of")
+    return str(said.value) if said else ""
 
 
 def _result(evaluation: dg.AssetCheckEvaluation) -> CheckResult:
     values = {name: said.value for name, said in evaluation.metadata.items()}
-    ongoing = values.get("ongoing")
     return CheckResult(
         name=evaluation.check_name,
         passed=evaluation.passed,
@@ -229,8 +258,16 @@ def _result(evaluation: dg.AssetCheckEvaluation) -> CheckResult:
             for name, value in values.items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         },
-        ongoing=[Ongoing(**one) for one in json.loads(ongoing)] if isinstance(ongoing, str) else (),
+        ongoing=_ongoing(values.get("ongoing")),
     )
+
+
+def _ongoing(said: object) -> Sequence[Ongoing]:
+    """Read the incidents; none where another version of the check says it otherwise."""
+    try:
+        return [Ongoing(**one) for one in json.loads(str(said))]
+    except (TypeError, ValueError):
+        return ()
 
 
 def _in_words(error: SerializableErrorInfo | None) -> str:
@@ -247,6 +284,14 @@ def _in_words(error: SerializableErrorInfo | None) -> str:
 
 def _sentences(family: type[FeedbackError]) -> set[str]:
     return {family.__name__}.union(*(_sentences(one) for one in family.__subclasses__()))
+
+
+def _is_news(failed: dg.DagsterRun) -> bool:
+    return not (will_be_retried(failed) or started_by_hand(failed))
+
+
+def _newest_start(records: Sequence[dg.RunRecord]) -> datetime | None:
+    return max((time for record in records if (time := _time(record.start_time))), default=None)
 
 
 def _time(seconds: float | None) -> datetime | None:

@@ -14,17 +14,25 @@ from time import monotonic
 
 import dagster as dg
 
-from dpp_feedback.alert_inputs import ALERTED, job_runs, look, sensor_state, will_be_retried
+from dpp_feedback.alert_inputs import (
+    ALERTED,
+    job_runs,
+    look,
+    sensor_state,
+    started_by_hand,
+    will_be_retried,
+)
 from dpp_feedback.alerting.alert import Notice, Occasion
 from dpp_feedback.alerting.memory import Memory
-from dpp_feedback.alerting.readings import MAIN_JOB, Readings, Unreadable
-from dpp_feedback.alerting.rules import judge, run_failed
+from dpp_feedback.alerting.readings import MAIN_FAILING, MAIN_JOB, Readings, Unreadable
+from dpp_feedback.alerting.rules import failed_with_main, judge, run_failed
 from dpp_feedback.alerting.transitions import transitions, unsent
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.notify import SETTINGS, Channels, NobodyTold
 from dpp_feedback.resources import AlertChannels, FeedbackQueue
 
 _NO_CHANNEL = f"Nobody is told: no channel is set. Set {SETTINGS}."
+_NOT_WATCHED = "SQS_DLQ_URL is not set: the dead-letter queue is not watched."
 # Sending begins no later. With a look of 15 seconds and a message of 20, a sensor's 60 are enough.
 _BEGIN_WITHIN_SECONDS = 20
 _FAILING = "runs_failing:"
@@ -73,20 +81,27 @@ def feedback_alerts(
 )
 def run_failure_alert(
     context: dg.RunFailureSensorContext, alert_channels: AlertChannels
-) -> dg.SkipReason | None:
-    """Tell of the first failure in a row."""
+) -> dg.SkipReason:
+    """Tell of the first failure in a row.
+
+    Always with a reason, which ends the tick: Dagster refuses a tick in which a run without one is
+    followed by a run with one.
+    """
     run, instance = context.dagster_run, context.instance
     if will_be_retried(run):
         return dg.SkipReason(f"Run {run.run_id} of {run.job_name} is tried again by Dagster.")
-    if run.job_name.startswith("__"):
-        return dg.SkipReason("Somebody materialized this by hand, and sees that it failed.")
+    if started_by_hand(run):
+        return dg.SkipReason(
+            f"Run {run.run_id} of {run.job_name} was started by hand: who did so sees it fail."
+        )
     origin = run.remote_job_origin
     state = sensor_state(instance, "feedback_alerts", origin.location_name if origin else None)
     data = state.sensor_instigator_data if state else None
     memory, _ = _remembered(data.cursor if data else None)
     runs = job_runs(instance, run.job_name)
-    if _FAILING + MAIN_JOB in memory.open:
-        return dg.SkipReason(f"People know already that {MAIN_JOB} fails; this may be the same.")
+    fails = MAIN_FAILING in memory.open or job_runs(instance, MAIN_JOB).failures
+    if (fails and run.job_name != MAIN_JOB) or failed_with_main(runs, memory):
+        return dg.SkipReason(f"{MAIN_JOB} failed too: feedback_alerts tells of what is left.")
     if _FAILING + run.job_name in memory.open or runs.told:
         return dg.SkipReason(f"People know already that {run.job_name} fails.")
     if runs.failures == 0:
@@ -98,12 +113,14 @@ def run_failure_alert(
             return dg.SkipReason(_NO_CHANNEL)
         notice = Notice(Occasion.BEGINS, run_failed(runs), since=runs.failed_at or now, at=now)
         sent = channels.send_alert(notice)
-    except FeedbackError as error:  # feedback_alerts tells it, if it is not over by then
-        return dg.SkipReason(str(error))
+    except FeedbackError as error:
+        once = run.job_name == MAIN_JOB and runs.failures == 1
+        again = "when the next run fails too" if once else "each minute"
+        return dg.SkipReason(f"{error} feedback_alerts tries again {again}.")
     for name, why in sent.failed.items():
         context.log.warning(f"not told by {name}: {why}")
     instance.add_run_tags(runs.run_id, {ALERTED: "true"})
-    return None
+    return dg.SkipReason(f"Told that {run.job_name} fails, by {', '.join(sent.by)}.")
 
 
 def tell(
@@ -144,6 +161,7 @@ def tell(
         f"Not told yet: {', '.join(notice.alert.key for notice in left)}." if left else "",
         *problems,
         *dict.fromkeys(unreadable),
+        _NOT_WATCHED if readings.dead_letters is None else "",
     ]
     return " ".join(filter(None, parts)) or "All is well.", replace(
         memory.after(readings), open=known

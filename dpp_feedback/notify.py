@@ -88,24 +88,18 @@ class Channels:
         mail.set_content(notice.text)
         return self._send(notice.headline, notice.text, mail)
 
-    def send_report(self, headline: str, message: EmailMessage, png: bytes, link: str) -> Sent:
+    def send_report(self, headline: str, message: EmailMessage, link: str) -> Sent:
         """Send a report: whole by mail, its headline and link by SNS and Slack.
 
         Args:
             headline: one sentence.
             message: the mail; sender and recipients are filled in.
-            png: the report as a picture; attached unless empty, or the mail holds one already.
             link: where the report lies: an address or a path.
 
         Raises:
             NobodyTold: every channel failed.
         """
-        mail = deepcopy(message)
-        if png and not any(part.get_content_maintype() == "image" for part in mail.walk()):
-            mail.add_attachment(png, maintype="image", subtype="png", filename="report.png")
-        if "Subject" not in mail:
-            mail["Subject"] = _one_line(headline)
-        return self._send(headline, f"{headline}\n{link}", mail)
+        return self._send(headline, f"{headline}\n{link}", message)
 
     def _send(self, headline: str, text: str, mail: EmailMessage) -> Sent:
         ways: dict[str, Callable[[], None]] = {}

@@ -33,6 +33,10 @@ class SettingError(FeedbackError):
     """An environment variable is missing or malformed."""
 
 
+class SettingMissing(SettingError):
+    """An environment variable is not set, and something needs it."""
+
+
 class FeedbackQueue(dg.ConfigurableResource["FeedbackQueue"]):
     """An SQS queue: the one that the SNS topics feed, or its dead-letter queue.
 
@@ -233,7 +237,7 @@ def _queue_url(name: str, region: str) -> str:
 def _required(name: str) -> str:
     value = _optional(name)
     if not value:
-        raise SettingError(
+        raise SettingMissing(
             f"{name} is not set. Set it in the environment (in production the ConfigMap or "
             "Secret); on a laptop `dpp-feedback up` writes it to .env."
         )

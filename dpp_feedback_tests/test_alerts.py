@@ -21,7 +21,7 @@ from dagster._core.scheduler.instigation import (
 )
 
 from dpp_feedback import alerts
-from dpp_feedback.alert_inputs import ALERTED, failure_sentence, job_runs
+from dpp_feedback.alert_inputs import ALERTED, failure_sentence, job_runs, started_by_hand
 from dpp_feedback.alerting.memory import Memory
 from dpp_feedback.alerts import feedback_alerts, run_failure_alert
 from dpp_feedback.cloudwatch import oldest_message_age
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 ADDRESS = "someone@example.com"
+START = datetime(2026, 2, 20, 12, tzinfo=UTC)
+BY_ITSELF = {"dagster/schedule_name": "some_schedule"}
 
 
 class Clock(datetime):
@@ -113,7 +115,7 @@ class World:
         else:
             self.instance.add_instigator_state(state)
 
-    def run(self, job: str = "process_feedback", tags: dict[str, str] | None = None) -> str:
+    def run(self, job: str = "process_feedback", tags: dict[str, str] = BY_ITSELF) -> str:
         return (
             self.defs.resolve_job_def(job)
             .execute_in_process(instance=self.instance, raise_on_error=False, tags=tags)
@@ -188,7 +190,7 @@ def test_a_message_in_the_dead_letter_queue_is_told_once_and_its_end_once(
 def test_a_job_that_fails_is_one_alert_at_once_and_one_recovery(world: World) -> None:
     world.broken = dg.Failure("The database of DATABASE_URL does not answer.")
     failed = world.run()
-    assert world.tick(run_failure_alert) == ""
+    assert world.tick(run_failure_alert) == "Told that process_feedback fails, by Slack."
     (told,) = world.told
     assert told == (
         "CRITICAL: process_feedback failed once. receive_messages: The database of DATABASE_URL "
@@ -244,14 +246,95 @@ def test_what_run_failure_alert_cannot_tell_the_next_look_tells(world: World) ->
     world.broken = ValueError()
     world.run("daily_rollup")
     world.slack.answers = [(404, "no_service")]
-    assert world.tick(run_failure_alert).startswith("Nobody could be told. Slack: Slack refused")
+    said = world.tick(run_failure_alert)
+    assert said.startswith("Nobody could be told. Slack: Slack refused")
+    assert said.endswith(" feedback_alerts tries again each minute.")
     assert world.tick(feedback_alerts).startswith("Open: runs_failing:daily_rollup.")
     assert len(world.told) == 1
 
 
+def test_a_first_drain_that_fails_and_cannot_be_told_waits_for_a_second(world: World) -> None:
+    world.broken = ValueError()
+    world.run()
+    world.slack.answers = [(404, "no_service")]
+    said = world.tick(run_failure_alert)
+    assert said.endswith(" feedback_alerts tries again when the next run fails too.")
+    assert world.tick(feedback_alerts) == "All is well."
+    world.run()
+    world.tick(feedback_alerts)
+    assert len(world.told) == 1
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {},
+        {"dagster/partition": "2026-11-23"},
+        # Executed again in Dagster's pages: the tags of the first run come along.
+        BY_ITSELF | {"dagster/parent_run_id": "8c1f"},
+    ],
+)
+def test_assets_that_somebody_materialized_fail_without_an_alert_and_named_jobs_do_not(
+    tags: dict[str, str],
+) -> None:
+    assert started_by_hand(dg.DagsterRun(job_name="__ASSET_JOB", tags=tags))
+    assert not started_by_hand(dg.DagsterRun(job_name="daily_rollup", tags=tags))
+
+
+def test_assets_that_a_sensor_materialized_are_an_alert_when_they_fail() -> None:
+    assert not started_by_hand(dg.DagsterRun(job_name="__ASSET_JOB", tags=BY_ITSELF))
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"dagster/sensor_name": "some_sensor"},
+        {"dagster/backfill": "abc"},
+        BY_ITSELF | {"dagster/parent_run_id": "8c1f", "dagster/retry_number": "1"},
+    ],
+)
+def test_a_run_that_started_by_itself_is_an_alert_when_it_fails(
+    world: World, tags: dict[str, str]
+) -> None:
+    world.broken = ValueError()
+    world.run("daily_rollup", tags=tags)
+    assert world.tick(run_failure_alert) == "Told that daily_rollup fails, by Slack."
+    assert len(world.told) == 1
+
+
+def test_a_run_by_hand_that_succeeds_ends_the_alert(world: World) -> None:
+    world.broken = ValueError()
+    world.run("daily_rollup")
+    world.both()
+    world.broken = None
+    world.run("daily_rollup", tags={})
+    _until_over(world)
+    assert [line.partition(" ")[0] for line in world.told] == ["CRITICAL:", "Recovered"]
+
+
+def test_one_outage_that_fails_several_jobs_is_one_alert_and_one_recovery(world: World) -> None:
+    world.broken = ValueError()
+    world.run()
+    world.run("daily_rollup")
+    assert world.tick(run_failure_alert).startswith("Told that process_feedback fails")
+    assert world.tick(run_failure_alert).startswith("process_feedback failed too")
+    for _ in range(3):
+        world.run()
+        world.run("daily_rollup")
+        world.both()
+        _later(1)
+    world.broken = None
+    world.run()  # daily_rollup does not run again before the next night
+    _until_over(world)
+    _later(6)
+    world.both()
+    assert [line.partition(" ")[0] for line in world.told] == ["CRITICAL:", "Recovered"]
+    assert "process_feedback" in world.told[0]
+
+
 def test_a_run_that_dagster_tries_again_is_no_news(world: World) -> None:
     world.broken = ValueError()
-    run_id = world.run("daily_rollup", tags={"dagster/will_retry": "true"})
+    run_id = world.run("daily_rollup", tags=BY_ITSELF | {"dagster/will_retry": "true"})
     said = world.tick(run_failure_alert)
     assert said == f"Run {run_id} of daily_rollup is tried again by Dagster."
     assert world.tick(feedback_alerts) == "All is well."
@@ -273,7 +356,9 @@ def test_of_a_failure_only_our_own_sentences_are_told(
 
 
 def test_a_run_whose_process_is_gone_has_a_sentence_too(world: World) -> None:
-    run = world.instance.create_run_for_job(world.defs.resolve_job_def("daily_rollup"))
+    run = world.instance.create_run_for_job(
+        world.defs.resolve_job_def("daily_rollup"), tags=BY_ITSELF
+    )
     world.instance.report_run_failed(run)
     assert failure_sentence(world.instance, run.run_id).startswith("No op of it failed: ")
 
@@ -346,6 +431,43 @@ def test_a_backfill_of_last_month_neither_alerts_nor_recovers(world: World) -> N
     assert world.tick(feedback_alerts).startswith("Open: bounce_rate. Told: ")
 
 
+def test_an_evaluation_that_names_no_day_is_about_now(world: World) -> None:
+    _evaluate(world, passed=True, description="fine", as_of="2026-11-23")
+    _evaluate(world, passed=False, description="Nothing could be compared.")
+    world.tick(feedback_alerts)
+    assert world.told == ["WARNING: Nothing could be compared."]
+
+
+@pytest.mark.parametrize("ongoing", ["{", "{}", "[1]", '[{"kind": "bounce"}]'])
+def test_incidents_in_words_of_another_version_are_one_alert(world: World, ongoing: str) -> None:
+    world.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey("daily_bounce_rates"),
+            check_name="incidents",
+            passed=False,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description="Bounces of news@example.com.",
+            metadata={"ongoing": dg.MetadataValue.text(ongoing)},
+        )
+    )
+    assert world.tick(feedback_alerts) == "Open: incident. Told: incident begins."
+
+
+def test_a_run_under_way_is_read(world: World) -> None:
+    job = world.defs.resolve_job_def("process_feedback")
+    run = world.instance.create_run_for_job(job, tags=BY_ITSELF)
+    assert job_runs(world.instance, "process_feedback").under_way_since is None
+    start = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name="process_feedback")
+    world.instance.report_dagster_event(start, run.run_id, timestamp=START.timestamp())
+    for _ in range(2):
+        runs = job_runs(world.instance, "process_feedback")
+        assert (runs.under_way_since, runs.started_at) == (START, START)
+        world.instance.report_run_canceling(run)
+    world.instance.report_run_canceled(run)
+    runs = job_runs(world.instance, "process_feedback")
+    assert (runs.under_way_since, runs.started_at) == (None, START)
+
+
 def test_a_failed_check_is_told_in_its_own_words_and_again_when_it_becomes_an_error(
     world: World,
 ) -> None:
@@ -398,11 +520,17 @@ def test_a_cursor_that_cannot_be_read_starts_afresh_and_says_so(world: World) ->
     assert Memory.from_json(str(world.cursors["feedback_alerts"])).open == {}
 
 
-def test_a_missing_setting_of_a_queue_is_part_of_what_is_said(
+def test_a_dead_letter_queue_without_a_setting_is_not_watched_and_a_wrong_setting_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SQS_DLQ_URL")
-    assert "SQS_DLQ_URL is not set." in world.tick(feedback_alerts)
+    said = "SQS_DLQ_URL is not set: the dead-letter queue is not watched."
+    assert world.tick(feedback_alerts) == said
+    _later(6)
+    assert world.tick(feedback_alerts) == said
+    assert world.told == []
+    monkeypatch.setenv("SQS_DLQ_URL", "no-address")
+    world.tick(feedback_alerts)
     _later(6)
     world.tick(feedback_alerts)
     assert world.told[0].startswith("WARNING: The dead-letter queue cannot be asked")

@@ -116,7 +116,7 @@ def test_slack_never_takes_a_part_of_the_text_for_markup(slack: Webhook) -> None
 
 def test_a_long_text_is_cut_before_it_is_too_long_for_slack(slack: Webhook) -> None:
     channels = Channels(region=REGION, slack_webhook_url=slack.url)
-    channels.send_report("x" * 5_000, EmailMessage(), b"", "")
+    channels.send_report("x" * 5_000, EmailMessage(), "")
     assert slack.texts == ["x" * 3_500]
 
 
@@ -134,11 +134,10 @@ def test_a_subject_of_sns_is_short_ascii_in_one_line(
 
 def test_a_line_break_begins_no_header_of_a_mail(environment: dict[str, str], sender: str) -> None:
     to = f"breaks-{sender}"
-    Channels(region=REGION, mail_from=sender, mail_to=f"{to}\r\n").send_report(
-        "Fine\r\nBcc: y@example.org", EmailMessage(), b"", "link"
-    )
+    channels = Channels(region=REGION, mail_from=sender, mail_to=f"{to}\r\n")
+    channels.send_alert(_notice("Fine\r\nBcc: y@example.org"))
     (mail,) = _mails(environment, to)
-    assert mail["Subject"] == "Fine Bcc: y@example.org"
+    assert mail["Subject"] == "[SES feedback] Critical: Fine Bcc: y@example.org"
     assert mail["BCC"] == []
 
 
@@ -254,7 +253,7 @@ def test_a_report_goes_whole_by_mail_and_as_a_link_elsewhere(
         slack_webhook_url=slack.url,
         mail_from=sender,
         mail_to=to,
-    ).send_report("Bounces 1.8 % of 41,230.", message, b"png", "s3://reports/1.html")
+    ).send_report("Bounces 1.8 % of 41,230.", message, "s3://reports/1.html")
     assert sent.by == ("SNS", "Slack", "mail")
     assert slack.texts == ["Bounces 1.8 % of 41,230.\ns3://reports/1.html"]
     (published,) = _published(sqs, environment, topic)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dpp_feedback.alerting.alert import Alert, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from dpp_feedback.alerting.readings import CheckResult
 
@@ -66,13 +66,12 @@ _RULES = {
     "counters_equal_events": _Rule(
         "counters_equal_events",
         Severity.WARNING,
-        "They are corrected already. Find out what writes to the tables beside process_feedback: "
-        "an older version, or a person.",
+        "Look for an older version that still runs, a restore, or a person at the database.",
     ),
     "unknown_kinds": _Rule(
         "unknown_kinds",
         Severity.WARNING,
-        "Look for a newer version of dpp_feedback, which may know them.",
+        "Nothing is lost: they count as soon as a version that knows them runs.",
     ),
     "events_from_the_future": _Rule(
         "events_from_the_future",
@@ -112,11 +111,15 @@ def check_failed(result: CheckResult) -> list[Alert]:
     return [alert(rule.key, result.description or f"The asset check {result.name} failed.")]
 
 
-def told_by_incidents(checks: Sequence[Alert]) -> list[Alert]:
-    """Leave out the warning about a rate while an incident of its kind is told: it is the same."""
-    kinds = {alert.key.split(":")[1] for alert in checks if alert.key.startswith("incident:")}
-    return [
-        alert
-        for alert in checks
-        if not (alert.severity is Severity.WARNING and alert.key.removesuffix("_rate") in kinds)
-    ]
+def told_by_incidents(checks: Sequence[Alert], known: Collection[str]) -> set[str]:
+    """Find warnings about a rate that an incident of their kind tells already.
+
+    Args:
+        checks: alerts about checks.
+        known: the keys of all alerts that begin or are open.
+
+    Returns:
+        Their keys. At the line itself the rate is an alert whatever else is told.
+    """
+    rates = {f"{key.split(':')[1]}_rate" for key in known if key.startswith("incident:")}
+    return {alert.key for alert in checks if alert.severity is Severity.WARNING} & rates

@@ -12,7 +12,7 @@ from datetime import datetime
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from dpp_feedback.alerting.alert import Alert, Severity
-from dpp_feedback.alerting.readings import Queued, Readings
+from dpp_feedback.alerting.readings import MAIN_FAILING, Queued, Readings, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,14 @@ class Memory:
             since then messages were waiting in each of them, and no run has started that
             succeeded. None when nothing waits.
         unreadable_since: since when SQS could not be asked; None while it can.
+        main_failing_until: the last look at which the alert about process_feedback's runs was open.
     """
 
     open: Mapping[str, OpenAlert] = field(default_factory=dict)
     looked_at: AwareDatetime | None = None
     waiting_since: AwareDatetime | None = None
     unreadable_since: AwareDatetime | None = None
+    main_failing_until: AwareDatetime | None = None
 
     @classmethod
     def from_json(cls, cursor: str) -> "Memory":
@@ -76,12 +78,15 @@ class Memory:
         waiting_since = None  # a look that failed: nobody knows what waited then
         if isinstance(queue, Queued):
             waiting_since = self._waiting_since(queue, readings)
-        readable = isinstance(queue, Queued) and isinstance(readings.dead_letters, int)
+        unreadable = Unreadable in (type(queue), type(readings.dead_letters))
         return replace(
             self,
             looked_at=readings.at,
             waiting_since=waiting_since,
-            unreadable_since=None if readable else self.unreadable_since or readings.at,
+            unreadable_since=self.unreadable_since or readings.at if unreadable else None,
+            main_failing_until=readings.at
+            if MAIN_FAILING in self.open
+            else self.main_failing_until,
         )
 
     def _waiting_since(self, queue: Queued, readings: Readings) -> datetime | None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAIN_JOB = "process_feedback"
+MAIN_FAILING = f"runs_failing:{MAIN_JOB}"
+"""The key of the alert about its failed runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,10 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class JobRuns:
-    """The latest runs of one job; runs that Dagster will retry, or that were cancelled, left out.
+    """The latest runs of one job.
+
+    No failures are those that Dagster will retry, and those of runs that a person has started, who
+    sees them fail; their successes count.
 
     Attributes:
         job: its name.
@@ -47,7 +52,7 @@ class JobRuns:
         told_at: when the newest failed run ended that `run_failure_alert` has told of.
         started_at: when the newest run started, whatever became of it.
         success_started_at: when the newest run started that succeeded.
-        under_way: a run has started, and may still be at work.
+        under_way_since: when the newest run started that has not ended; None without one.
     """
 
     job: str
@@ -59,7 +64,7 @@ class JobRuns:
     told_at: datetime | None = None
     started_at: datetime | None = None
     success_started_at: datetime | None = None
-    under_way: bool = False
+    under_way_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,8 @@ class Readings:
 
     Attributes:
         at: when.
-        queue, dead_letters: what SQS says of the queue, and how many messages the DLQ holds.
+        queue: what SQS says of it.
+        dead_letters: how many messages the DLQ holds; None: it is not watched.
         sensor_running: `feedback_queue_sensor` is switched on.
         jobs: the runs of each job that matters; those of `process_feedback` always.
         checks: the latest evaluations by name.
@@ -113,7 +119,7 @@ class Readings:
 
     at: datetime
     queue: Queued | Unreadable
-    dead_letters: int | Unreadable
+    dead_letters: int | Unreadable | None
     sensor_running: bool
     jobs: Sequence[JobRuns]
     checks: Mapping[str, CheckResult]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dpp_feedback.alerting.alert import Alert, Severity, in_words
 from dpp_feedback.alerting.checks import check_failed, told_by_incidents
-from dpp_feedback.alerting.readings import MAIN_JOB, Queued, Unreadable
+from dpp_feedback.alerting.readings import MAIN_FAILING, MAIN_JOB, Queued, Unreadable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,7 +24,9 @@ TOO_OLD = timedelta(minutes=5)
 # that is the failures' alert.
 _LONGEST_BACK_OFF = timedelta(minutes=15)
 _FAILURES_IN_A_ROW = 2  # of process_feedback, which is tried again by itself
-_MAIN_FAILING = f"runs_failing:{MAIN_JOB}"
+# Run monitoring ends a run of process_feedback after 15 minutes. One that stands as started for
+# longer has lost its process, where run monitoring is off.
+_LONGEST_RUN = timedelta(minutes=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +50,35 @@ def judge(readings: Readings, memory: Memory) -> Judgement:
         memory: what the looks before it left.
     """
     seen = memory.after(readings)
-    failing = [alert for runs in readings.jobs if (alert := _runs_failing(runs, memory))]
-    checks = told_by_incidents(
-        [alert for result in readings.checks.values() for alert in check_failed(result)]
-    )
+    failing = [alert for runs in readings.jobs if (alert := _runs_failing(runs, memory, seen))]
+    checks = [alert for result in readings.checks.values() for alert in check_failed(result)]
     worker, dead = _worker_not_running(readings, seen.waiting_since), _dead_letters(readings)
-    firing = [*checks, *(alert for alert in (worker, dead) if alert)]
-    held = set()
+    firing = [alert for alert in (worker, dead) if alert]
+    known = {alert.key for alert in (*firing, *failing, *checks)} | memory.open.keys()
+    held = told_by_incidents(checks, known)
     if isinstance(readings.queue, Unreadable):
         held |= {"worker_not_running", "oldest_message"}
-    if isinstance(readings.dead_letters, Unreadable):
+    if not isinstance(readings.dead_letters, int):
         held.add("dlq_has_messages")
-    known = {alert.key for alert in (*firing, *failing)} | memory.open.keys()
-    if _MAIN_FAILING in known:
-        # What keeps process_feedback from working keeps other jobs from it too.
+    if MAIN_FAILING in known:
+        # What keeps process_feedback from working keeps other jobs from it too. Of those that
+        # people were told of already they also want to hear the end.
+        told = {MAIN_FAILING} | {alert.key for alert in failing if alert.told}
         held |= {"oldest_message", "queue_unreadable"}
-        held |= {alert.key for alert in failing} - {_MAIN_FAILING}
+        held |= {alert.key for alert in failing} - told
     if known & {"worker_not_running", "queue_unreadable"}:
         held.add("oldest_message")
     late = (
         _oldest_message(readings, seen.waiting_since),
         _queue_unreadable(readings, seen.unreadable_since),
     )
-    firing += [alert for alert in (*failing, *late) if alert and alert.key not in held]
+    firing += [alert for alert in (*failing, *checks, *late) if alert and alert.key not in held]
     return Judgement(firing, frozenset(held))
 
 
 def _dead_letters(readings: Readings) -> Alert | None:
     number = readings.dead_letters
-    if isinstance(number, Unreadable) or number == 0:
+    if not isinstance(number, int) or number == 0:
         return None
     return Alert(
         "dlq_has_messages",
@@ -99,7 +101,9 @@ def _worker_not_running(readings: Readings, waiting_since: datetime | None) -> A
             "Switch feedback_queue_sensor on: Dagster, Automation.",
         )
     runs = readings.main_job
-    if isinstance(queue, Unreadable) or waiting_since is None or runs.under_way:
+    if isinstance(queue, Unreadable) or waiting_since is None:
+        return None
+    if runs.under_way_since and readings.at - runs.under_way_since <= _LONGEST_RUN:
         return None
     # Not `>=`: the time of waiting may begin with a run, the last one that succeeded.
     if runs.started_at and runs.started_at > waiting_since:
@@ -120,14 +124,22 @@ def _worker_not_running(readings: Readings, waiting_since: datetime | None) -> A
     )
 
 
-def _runs_failing(runs: JobRuns, memory: Memory) -> Alert | None:
+def _runs_failing(runs: JobRuns, memory: Memory, seen: Memory) -> Alert | None:
     enough = _FAILURES_IN_A_ROW if runs.job == MAIN_JOB else 1
     key = f"runs_failing:{runs.job}"
     # People were told at once. If the next run has succeeded already, they are told of that too.
     told = runs.told or bool(runs.told_at and memory.looked_at and runs.told_at > memory.looked_at)
-    if not told and runs.failures < (1 if key in memory.open else enough):
+    if told or (key in memory.open and runs.failures):
+        return run_failed(runs, told=told)
+    if runs.failures < enough or failed_with_main(runs, seen):
         return None
-    return run_failed(runs, told=told)
+    return run_failed(runs)
+
+
+def failed_with_main(runs: JobRuns, memory: Memory) -> bool:
+    """Tell whether a job failed while process_feedback did: until it has run again, no news."""
+    until = memory.main_failing_until
+    return bool(runs.job != MAIN_JOB and until and runs.failed_at and runs.failed_at <= until)
 
 
 def run_failed(runs: JobRuns, *, told: bool = False) -> Alert:

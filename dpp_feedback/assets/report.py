@@ -88,7 +88,7 @@ def bounce_rate_report(
         files = _write(reports, analysis, before, drawn, picture)
     sent = _Sent()
     if config.send:
-        sent = _send(alert_channels, analysis, before, drawn, picture, files["html"])
+        sent = _send(alert_channels, analysis, before, drawn, files["html"])
     for channel, why in sent.failed.items():
         context.log.warning(f"the report is written, but {channel} did not take it: {why}")
     return dg.MaterializeResult(metadata=_metadata(analysis, last, picture, files, sent))
@@ -160,7 +160,6 @@ def _send(
     analysis: Analysis,
     before: Analysis | None,
     drawn: Mapping[Kind, Chart],
-    picture: bytes,
     link: str,
 ) -> _Sent:
     from dpp_feedback.report import mail
@@ -170,7 +169,7 @@ def _send(
         if not channels.any:
             return _Sent()
         message = mail.compose(analysis, before, drawn, link)
-        sent = channels.send_report(headline(analysis), message, picture, link)
+        sent = channels.send_report(headline(analysis), message, link)
     except FeedbackError as error:  # a malformed setting, or no channel took it
         return _Sent(failed={"every channel": str(error)})
     return _Sent(sent.by, sent.failed)

@@ -44,7 +44,10 @@ def reconciliation(
         theirs = account.send_statistics()
     except FeedbackError as error:
         return dg.AssetCheckResult(
-            passed=False, severity=_WARN, description=f"Nothing could be compared: {error}"
+            passed=False,
+            severity=_WARN,
+            description=f"Nothing could be compared: {error}",
+            metadata={"as_of": dg.MetadataValue.text(last.isoformat())},
         )
     older = ""
     try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from dpp_feedback.alerting.alert import Alert, Severity
+from dpp_feedback.alerting.checks import CHECKS
 from dpp_feedback.alerting.memory import Memory, OpenAlert
 from dpp_feedback.alerting.readings import (
     CheckResult,
@@ -197,6 +199,9 @@ def test_a_queue_that_cannot_be_asked_for_long_is_an_alert_of_its_own() -> None:
         ("silence", False, "silence", Severity.WARNING),
         ("silence", True, "silence", Severity.CRITICAL),
         ("reconciliation", True, "reconciliation", Severity.WARNING),
+        ("counters_equal_events", True, "counters_equal_events", Severity.WARNING),
+        ("unknown_kinds", False, "unknown_kinds", Severity.WARNING),
+        ("events_from_the_future", False, "events_from_the_future", Severity.WARNING),
     ],
 )
 def test_a_failed_check_is_an_alert_in_its_own_words(
@@ -249,6 +254,23 @@ def test_a_spike_is_told_as_an_incident_and_not_as_a_rate_too_unless_the_line_is
     assert "bounce_rate" in _firing(replace(QUIET, checks=checks))
 
 
+def test_a_rate_that_was_told_before_the_incident_has_not_recovered_by_it() -> None:
+    checks = {
+        "incidents": _incidents("a@x.example"),
+        "bounce_rate": CheckResult("bounce_rate", passed=False),
+    }
+    memory = Memory(open=_open("bounce_rate"))
+    assert "bounce_rate" in judge(replace(QUIET, checks=checks), memory).held
+    checks["bounce_rate"] = CheckResult("bounce_rate", passed=True)
+    assert "bounce_rate" not in judge(replace(QUIET, checks=checks), memory).held
+
+
+def test_in_the_minutes_until_an_incident_is_over_its_rate_is_not_told_either() -> None:
+    checks = {"bounce_rate": CheckResult("bounce_rate", passed=False)}
+    memory = Memory(open=_open("incident:bounce:source:a@x.example"))
+    assert _firing(replace(QUIET, checks=checks), memory) == {}
+
+
 def test_what_stops_the_main_job_stops_others_too_and_is_one_alert() -> None:
     jobs = [_runs(2), _runs(3, "daily_rollup"), _runs(1, "bounce_rate_report")]
     assert _firing(replace(QUIET, jobs=jobs)).keys() == {"runs_failing:process_feedback"}
@@ -261,7 +283,64 @@ def test_what_stops_the_main_job_stops_others_too_and_is_one_alert() -> None:
 def test_a_run_that_is_still_at_work_is_no_worker_that_stands_still() -> None:
     waiting = replace(QUIET, queue=Queued(5_000, 10, age=20.0))
     memory = Memory(waiting_since=NOW - 10 * MINUTE)
-    at_work = replace(_runs(started=11 * MINUTE), under_way=True)
+    began = NOW - 11 * MINUTE
+    at_work = JobRuns("process_feedback", started_at=began, under_way_since=began)
     assert "worker_not_running" not in _firing(replace(waiting, jobs=[at_work]), memory)
-    gone = replace(at_work, under_way=False, success_started_at=None)
-    assert "worker_not_running" in _firing(replace(waiting, jobs=[gone]), memory)
+    ended = replace(at_work, under_way_since=None)
+    assert "worker_not_running" in _firing(replace(waiting, jobs=[ended]), memory)
+
+
+def test_a_run_that_stands_as_started_for_ever_is_not_at_work() -> None:
+    began = NOW - 21 * MINUTE
+    gone = JobRuns("process_feedback", started_at=began, under_way_since=began)
+    memory = Memory(waiting_since=NOW - 20 * MINUTE)
+    firing = _firing(replace(QUIET, queue=Queued(7, 0), jobs=[gone]), memory)
+    assert "worker_not_running" in firing
+
+
+def test_of_a_job_that_people_were_told_of_the_end_is_told_whatever_else_fails() -> None:
+    jobs = [_runs(2), _runs(1, "daily_rollup", told=True)]
+    assert _firing(replace(QUIET, jobs=jobs))["runs_failing:daily_rollup"].told
+
+
+def test_an_open_alert_about_a_job_waits_while_the_main_job_fails_and_goes_on_after_it() -> None:
+    memory = Memory(open=_open("runs_failing:daily_rollup"), main_failing_until=NOW)
+    jobs = [_runs(2), _runs(1, "daily_rollup")]
+    judgement = judge(replace(QUIET, jobs=jobs), memory)
+    assert "runs_failing:daily_rollup" in judgement.held
+    assert _firing(replace(QUIET, jobs=jobs[1:]), memory).keys() == {"runs_failing:daily_rollup"}
+
+
+def test_a_job_that_failed_with_the_main_job_is_news_only_when_it_fails_again() -> None:
+    readings = replace(QUIET, jobs=[_runs(), _runs(1, "daily_rollup")])
+    assert _firing(readings, Memory(main_failing_until=NOW)) == {}
+    later = Memory(main_failing_until=NOW - 2 * MINUTE)
+    assert _firing(readings, later).keys() == {"runs_failing:daily_rollup"}
+
+
+def test_a_dead_letter_queue_that_is_not_watched_ends_no_alert_and_is_none() -> None:
+    unwatched = replace(QUIET, dead_letters=None)
+    judgement = judge(unwatched, Memory(unreadable_since=NOW - 60 * MINUTE))
+    assert judgement.firing == []
+    assert "dlq_has_messages" in judgement.held
+    assert Memory().after(unwatched).unreadable_since is None
+
+
+def test_every_alert_has_a_section_in_the_runbook() -> None:
+    runbook = Path(__file__).parents[2].joinpath("docs/runbook.md").read_text()
+    checks = {
+        name: CheckResult(name, passed=False, error=True) for name in CHECKS if name != "incidents"
+    }
+    everything = replace(
+        QUIET,
+        dead_letters=1,
+        sensor_running=False,
+        jobs=[_runs(1, "daily_rollup")],
+        checks=checks | {"incidents": _incidents("a@x.example")},
+    )
+    old = replace(QUIET, queue=Queued(1, 0, age=900.0), jobs=[_runs()])
+    gone = judge(replace(QUIET, queue=GONE), Memory(unreadable_since=NOW - 60 * MINUTE))
+    alerts = [*_firing(everything).values(), *_firing(old).values(), *gone.firing]
+    sections = {alert.section.partition("#")[2] for alert in alerts}
+    assert len(sections) == len(CHECKS) + 5
+    assert [section for section in sections if f"### {section}\n" not in runbook] == []

@@ -181,7 +181,16 @@ def _database_away(well: Readings, since: timedelta) -> Readings:
         success_started_at=began - MINUTE,
     )
     queue = Queued(10 * int(since / MINUTE), 0, age=since.total_seconds())
-    return replace(well, queue=queue, jobs=[runs])
+    hourly = JobRuns("feedback_checks", failures=1, run_id="77ab", failed_at=began + 10 * MINUTE)
+    jobs = [runs, hourly] if since > 10 * MINUTE else [runs]
+    return replace(well, queue=queue, jobs=jobs)
+
+
+def _database_was_away(well: Readings, ago: timedelta) -> Readings:
+    """The queue is drained again; the other job has not run since."""
+    failed_at = well.at - ago - 50 * MINUTE
+    hourly = JobRuns("feedback_checks", failures=1, run_id="77ab", failed_at=failed_at)
+    return replace(well, jobs=[*well.jobs, hourly])
 
 
 def _sqs_away(well: Readings, _since: timedelta) -> Readings:
@@ -231,6 +240,8 @@ def _day(slack: Webhook, outage: Callable[[Readings, timedelta], Readings]) -> l
         elif 660 <= minute < 664 and outage in _WITH_BACKLOG:
             # CloudWatch lags: for minutes after the backlog is gone it still tells the old age.
             readings = replace(readings, queue=Queued(5, 0, age=3_600.0))
+        if 660 <= minute < 670 and outage is _database_away:
+            readings = _database_was_away(readings, (minute - 660) * MINUTE)
         _, memory = tell(channels, memory, readings, until=monotonic() + 60)
         memory = Memory.from_json(memory.to_json())
     assert memory.open == {}
