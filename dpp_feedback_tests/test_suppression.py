@@ -446,11 +446,10 @@ def test_the_whole_list_scans_no_table(large: Database) -> None:
 @contextmanager
 def _as_service_role(database: Database, attributes: str) -> Iterator[None]:
     """Act as Supabase's role; roles belong to no database, so it may be there, or not."""
-    there = database.execute("SELECT FROM pg_roles WHERE rolname = 'service_role'").fetchone()
     before = database.execute(
         "SELECT rolbypassrls FROM pg_roles WHERE rolname = 'service_role'"
     ).fetchone()
-    database.execute(f"{'ALTER' if there else 'CREATE'} ROLE service_role {attributes}".encode())
+    database.execute(f"{'ALTER' if before else 'CREATE'} ROLE service_role {attributes}".encode())
     try:
         for name in ("20260220_fix_ses_feedback_events_rls_and_guard.sql", MIGRATION):
             database.execute((migrations_directory() / name).read_bytes())
