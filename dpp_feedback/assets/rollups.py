@@ -15,6 +15,7 @@ from dpp_feedback.assets.loading import load_analysis
 from dpp_feedback.daily_counts import Difference
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.analysis import Analysis
+from dpp_feedback.feedback.estimate import by_day
 from dpp_feedback.feedback.rates import Rate, Tally, bounce_rate, complaint_rate
 from dpp_feedback.ingest import ses_feedback_events
 from dpp_feedback.plainly import told_plainly
@@ -83,13 +84,10 @@ with warnings.catch_warnings():
             _require_closed(last, datetime.now(UTC).date())
         with told_plainly(), store.connect() as database:
             differences = database.daily_counts.mend(first, last)
-            counts = database.daily_counts.totals(first, last)
+            tallies = by_day(database.daily_counts.totals(first, last))
             analysis = load_analysis(database, last)
-        by_day: dict[date, Tally] = {}
-        for count in counts:
-            by_day[count.day] = by_day.get(count.day, Tally()) + Tally.of([count])
         for key in context.partition_keys:
-            figures = _figures(by_day.get(date.fromisoformat(key), Tally()))
+            figures = _figures(tallies.get(date.fromisoformat(key), Tally()))
             if key == context.partition_keys[-1]:
                 figures |= _shown(analysis, context.log)
             context.add_asset_metadata(figures, partition_key=key)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dpp_feedback.feedback.causes import BOUNCES, COMPLAINTS, Cause, causes, sub_type
 from dpp_feedback.feedback.counts import OTHERS, Count
 from dpp_feedback.feedback.domains import ascii_domain
-from dpp_feedback.feedback.estimate import estimate
+from dpp_feedback.feedback.estimate import by_day, estimate
 from dpp_feedback.feedback.incidents import Incident, incidents
 from dpp_feedback.feedback.rates import (
     BOUNCE_LINE,
@@ -145,15 +145,15 @@ def analyse(
         verified_domains: domains whose bounces AWS does not count.
         min_volume: mails below which a rate alarms nobody.
     """
-    by_day = _tallies(totals, lambda count: count.day)
+    tallies = by_day(totals)
     days = tuple(
         Day(day, tally, bounce_rate(tally), complaint_rate(tally))
         for day in (as_of - timedelta(days=back) for back in reversed(range(MONTH)))
-        for tally in (by_day.get(day, Tally()),)
+        for tally in (tallies.get(day, Tally()),)
     )
     week = sum((day.tally for day in days[-WEEK:]), Tally())
     month = sum((day.tally for day in days), Tally())
-    estimated = estimate(as_of, by_day, of_domains, verified_domains)
+    estimated = estimate(as_of, tallies, of_domains, verified_domains)
     apart = [_one_spelling(count) for count in counts if count.day <= as_of]
     of_month = [count for count in apart if count.day >= days[0].day]
     of_week = [count for count in of_month if count.day >= days[-WEEK].day]

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 FEW = 20  # mails; of so many, at least one outcome comes unless all are lost
 FEW_OF_A_SOURCE = 100
-_HEARD = (
-    0.10  # share of mails with an outcome, below which we call it silence; usual is 95 % or more
-)
+_HEARD = 0.10  # share of mails with an outcome below which it is silence; usual is 95 % or more
 _BEFORE = 7  # days that say what is usual
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dpp_feedback.feedback.analysis import WEEK
 from dpp_feedback.report.cells import defused
 from dpp_feedback.report.sentences import cause_name, side_of
 from dpp_feedback.report.words import KINDS
@@ -73,7 +74,7 @@ def csv(analysis: Analysis) -> bytes:
 
 def _rows(analysis: Analysis) -> list[dict[str, Any]]:
     first, last = analysis.days[0].day, analysis.as_of
-    week = analysis.days[-len(analysis.days[-7:])].day
+    week = analysis.days[-WEEK:][0].day
     spans = {"yesterday": (last, last), "week": (week, last), "month": (first, last)}
     rows = [
         _row(name, name, *span, getattr(analysis.bounce, name), getattr(analysis.complaint, name))
