@@ -68,7 +68,8 @@ order by 1, 2;
 do $$
 declare
   tables constant text[] := array[
-    'ses_feedback_events', 'ses_feedback_daily_counts', 'ses_feedback_daily_totals'
+    'ses_feedback_events', 'ses_feedback_daily_counts', 'ses_feedback_daily_totals',
+    'ses_feedback_rejects', 'ses_feedback_dlq_actions'
   ];
   views constant text[] := array['ses_suppressed_recipients'];
   counters constant text[] := tables[2:3];
@@ -130,6 +131,49 @@ begin
           ('count', 'bigint', true)
       ) as of_counters (name, type, filled)
       where (counter, of_counters.name) <> ('ses_feedback_daily_totals', 'recipient_domain')
+      union all
+      select 'ses_feedback_rejects', * from (
+        values
+          ('message_id', 'text', true),
+          ('body_sha256', 'text', true),
+          ('body_bytes', 'integer', true),
+          ('reason', 'text', true),
+          ('detail', 'text', true),
+          ('kind', 'text', false),
+          ('topic_arn', 'text', false),
+          ('queue', 'text', true),
+          ('sent_at', 'timestamp with time zone', true),
+          ('first_seen_at', 'timestamp with time zone', true),
+          ('last_seen_at', 'timestamp with time zone', true),
+          ('times_seen', 'integer', true),
+          ('parser_version', 'integer', true),
+          ('last_run_id', 'text', false),
+          ('redriven_at', 'timestamp with time zone', false),
+          ('resolution', 'text', true),
+          ('resolved_at', 'timestamp with time zone', false),
+          ('resolved_by', 'text', false),
+          ('resolved_run_id', 'text', false),
+          ('body', 'bytea', false),
+          ('body_kept_until', 'timestamp with time zone', false)
+      ) as of_rejects (name, type, filled)
+      union all
+      select 'ses_feedback_dlq_actions', * from (
+        values
+          ('id', 'uuid', true),
+          ('action', 'text', true),
+          ('actor', 'text', true),
+          ('selection', 'jsonb', true),
+          ('dry_run', 'boolean', true),
+          ('why', 'text', false),
+          ('run_id', 'text', false),
+          ('parser_version', 'integer', true),
+          ('started_at', 'timestamp with time zone', true),
+          ('finished_at', 'timestamp with time zone', false),
+          ('moved', 'integer', false),
+          ('counts', 'jsonb', false),
+          ('error', 'text', false),
+          ('database_user', 'text', true)
+      ) as of_actions (name, type, filled)
     ) as expected
     left join pg_catalog.pg_attribute as present
       on present.attrelid = to_regclass('public.' || table_name) and present.attname = expected.name
@@ -211,6 +255,14 @@ begin
           'true', 'true'
         from pg_catalog.pg_class
         where oid = to_regclass('public.' || policy.tablename)
+        union all
+        select
+          name, name || '_service_role_' || lower(verb), 'PERMISSIVE', array['service_role'::name],
+          verb, used, checked
+        from unnest(array['ses_feedback_rejects', 'ses_feedback_dlq_actions']) as name
+        cross join (
+          values ('SELECT', 'true', ''), ('INSERT', '', 'true'), ('UPDATE', 'true', 'true')
+        ) as may (verb, used, checked)
         union all values
           ('ses_feedback_events', 'ses_feedback_events_service_role_select', 'PERMISSIVE', array['service_role'::name], 'SELECT', 'true', ''),
           ('ses_feedback_events', 'ses_feedback_events_service_role_insert', 'PERMISSIVE', array['service_role'::name], 'INSERT', '', 'true'),
@@ -250,7 +302,12 @@ begin
         ('ses_feedback_daily_counts', 'ses_feedback_daily_counts_pkey'),
         ('ses_feedback_daily_counts', 'ses_feedback_daily_counts_domain_idx'),
         ('ses_feedback_daily_counts', 'ses_feedback_daily_counts_complaint_idx'),
-        ('ses_feedback_daily_totals', 'ses_feedback_daily_totals_pkey')
+        ('ses_feedback_daily_totals', 'ses_feedback_daily_totals_pkey'),
+        ('ses_feedback_rejects', 'ses_feedback_rejects_pkey'),
+        ('ses_feedback_rejects', 'ses_feedback_rejects_waiting_idx'),
+        ('ses_feedback_rejects', 'ses_feedback_rejects_redriven_idx'),
+        ('ses_feedback_rejects', 'ses_feedback_rejects_body_idx'),
+        ('ses_feedback_dlq_actions', 'ses_feedback_dlq_actions_pkey')
     ) as expected (table_name, index_name)
     where to_regclass('public.' || table_name) is not null and not exists (
       select from pg_catalog.pg_index

@@ -25,6 +25,7 @@ from dpp_feedback.alerting.readings import (
 from dpp_feedback.cloudwatch import oldest_message_age
 from dpp_feedback.concurrently import answers
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.reprocess import NAME as REPROCESS
 from dpp_feedback.resources import SettingMissing
 
 if TYPE_CHECKING:
@@ -144,7 +145,10 @@ def started_by_hand(run: dg.DagsterRun) -> bool:
     Dagster runs what is chosen by hand as a job of its own (`__ASSET_JOB`). A job with a name is
     expected to work whoever starts it. A run that is executed again by hand bears the tags of the
     first, but no number of the retry, as one that Dagster's daemon executes again does.
+    reprocess_dlq nobody but a person starts.
     """
+    if run.job_name == REPROCESS:
+        return True
     again = "dagster/parent_run_id" in run.tags and "dagster/retry_number" not in run.tags
     return run.job_name.startswith("__") and (again or not _STARTED_BY_ITSELF & run.tags.keys())
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from dpp_feedback.commands.dlq import dlq
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
@@ -272,6 +273,9 @@ def explain(file: BinaryIO, as_json: bool) -> None:
 
         Console(highlight=False).print(explanation(explained))
     sys.exit(EXIT_CODES[explained.outcome])
+
+
+main.add_command(dlq)
 
 
 def _month(days: int | None, at: datetime, incident: Incident | None) -> Month | None:

@@ -174,3 +174,19 @@ def reason(error: psycopg.Error) -> str:
     """Name an error by its class, SQLSTATE, and the column or constraint; never by a value."""
     where = error.diag.column_name or error.diag.constraint_name
     return f"{type(error).__name__} ({error.sqlstate or 'client'}{f', {where}' if where else ''})"
+
+
+def storable(text: str, connection: psycopg.Connection, limit: int = 500) -> str:
+    """Make a text that any column of type text takes: cut, with ? for what Postgres cannot hold.
+
+    That is NUL, half of a surrogate pair, and in a database that is not in UTF-8 whatever is not
+    ASCII. For texts that tell a person something; what must be kept as it is goes elsewhere.
+
+    Args:
+        text: any.
+        connection: where it is going to.
+        limit: length in characters.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    cut = text[:limit].replace("\0", "?")
+    return cut.encode("utf-8" if encoding == "UTF8" else "ascii", "replace").decode()

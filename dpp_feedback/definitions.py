@@ -15,6 +15,7 @@ from dpp_feedback.checks.arrival import HOURLY_CHECKS, reconciliation
 from dpp_feedback.checks.rates import rate_checks
 from dpp_feedback.dlq_sensor import dlq_health_sensor
 from dpp_feedback.ingest import process_feedback, ses_feedback_events
+from dpp_feedback.reprocess import reprocess_dlq
 from dpp_feedback.resources import (
     AlertChannels,
     FeedbackQueue,
@@ -49,11 +50,23 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         dlq_health,
         suppressed_recipients,
     ]
+    resources = {
+        # In memory: op outputs hold mail addresses, which must not be pickled to disk.
+        "io_manager": dg.mem_io_manager,
+        "queue": FeedbackQueue(),
+        "dead_letter_queue": FeedbackQueue(setting="SQS_DLQ_URL"),
+        "store": FeedbackStore(),
+        "ses": SesAccount(),
+        "reports": ReportFolder(),
+        "alert_channels": AlertChannels(),
+        **(resources or {}),
+    }
     return dg.Definitions(
         assets=[*dg.map_asset_specs(_owned, assets)],
         asset_checks=[rate_checks, reconciliation, *HOURLY_CHECKS],
         jobs=[
             process_feedback,
+            reprocess_dlq(resources),
             daily_rollup,
             bounce_rate_report_job,
             suppression_list,
@@ -66,17 +79,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
             feedback_checks_schedule,
         ],
         sensors=[feedback_queue_sensor, dlq_health_sensor, feedback_alerts, run_failure_alert],
-        resources={
-            # In memory: op outputs hold mail addresses, which must not be pickled to disk.
-            "io_manager": dg.mem_io_manager,
-            "queue": FeedbackQueue(),
-            "dead_letter_queue": FeedbackQueue(setting="SQS_DLQ_URL"),
-            "store": FeedbackStore(),
-            "ses": SesAccount(),
-            "reports": ReportFolder(),
-            "alert_channels": AlertChannels(),
-            **(resources or {}),
-        },
+        resources=resources,
         # In one process: four ops take 0.1 s so, 15 s with a process each.
         executor=dg.in_process_executor,
     )

@@ -15,6 +15,7 @@ from dagster import DagsterRunStatus as Status
 
 from dpp_feedback.assets.dlq import dlq_health
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.feedback.parser import PARSER_VERSION
 from dpp_feedback.resources import FeedbackQueue
 
 NAME = "dlq_health_sensor"
@@ -31,30 +32,41 @@ class Seen:
     Attributes:
         messages: in the queue then, in flight ones among them.
         at: when; aware.
+        parser_version: of the parser then.
     """
 
     messages: int
     at: datetime
+    parser_version: int = PARSER_VERSION
 
     @classmethod
     def read(cls, cursor: str | None) -> Self | None:
         """Read a cursor; None where there is none, or it is another version's."""
         try:
             said = json.loads(cursor or "")
-            return cls(int(said["messages"]), datetime.fromisoformat(said["at"]).astimezone(UTC))
+            at = datetime.fromisoformat(said["at"]).astimezone(UTC)
+            return cls(int(said["messages"]), at, int(said["parser_version"]))
         except (KeyError, TypeError, ValueError):
             return None
 
     def written(self) -> str:
         """Write it as a cursor."""
-        return json.dumps({"messages": self.messages, "at": self.at.isoformat()})
+        return json.dumps(
+            {
+                "messages": self.messages,
+                "at": self.at.isoformat(),
+                "parser_version": self.parser_version,
+            }
+        )
 
 
 def reason_to_wait(messages: int, seen: Seen | None, under_way: int, now: datetime) -> str | None:
     """Say why no run is needed; None: one is."""
     if under_way:
         return f"{messages} in the dead-letter queue; dlq_health is being made."
-    if seen is None or messages != seen.messages or now - seen.at >= _AT_LEAST_EVERY:
+    if seen is None or now - seen.at >= _AT_LEAST_EVERY:
+        return None
+    if messages != seen.messages or seen.parser_version != PARSER_VERSION:
         return None
     return (
         f"{messages} in the dead-letter queue, as at the last look at {seen.at:%Y-%m-%d %H:%M} UTC."
@@ -67,7 +79,7 @@ def reason_to_wait(messages: int, seen: Seen | None, under_way: int, now: dateti
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks SQS how much lies in the dead-letter queue, and makes dlq_health anew when "
-    "that has changed, and once a day.",
+    "that has changed, after a change of the parser, and once a day.",
 )
 def dlq_health_sensor(
     context: dg.SensorEvaluationContext, dead_letter_queue: FeedbackQueue

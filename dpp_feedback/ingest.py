@@ -7,93 +7,38 @@ written to disk between ops. How each step works is in queue.py, feedback/ and s
 
 # No `from __future__ import annotations`: Dagster reads the annotations of ops at run time.
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from time import perf_counter
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
+from dpp_feedback import reprocess_record
 from dpp_feedback.aws_errors import AwsRefused
+from dpp_feedback.dlq.selection import Selection
+from dpp_feedback.drain_config import ReceiveConfig
+from dpp_feedback.drained import (
+    Parsed,
+    Persisted,
+    Received,
+    Source,
+    events_of,
+    metadata,
+    sorted_out,
+)
 from dpp_feedback.errors import PassingError
-from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Outcome, Rejected, RejectedReason
-from dpp_feedback.feedback.kinds import KINDS
 from dpp_feedback.feedback.parser import parse
 from dpp_feedback.plainly import told_plainly
-from dpp_feedback.queue import THREADS, Message
+from dpp_feedback.queue import THREADS, looking_seconds
 from dpp_feedback.resources import FeedbackQueue, FeedbackStore
 from dpp_feedback.store import Inserted
 
-MAX_MESSAGES = 10_000
 MAX_RUNTIME = timedelta(minutes=15)  # a run takes seconds; beyond this its process is gone or hangs
 
 _LOGGED = 20  # messages named one by one in a run's log; the metadata count them all
 _MESSAGES_PER_THREAD = 50  # a few messages are not worth sixteen long polls
-
-
-class ReceiveConfig(dg.Config):
-    """How much one run takes."""
-
-    max_messages: int = Field(
-        default=MAX_MESSAGES, ge=1, le=100_000, description="Receive at most so many messages."
-    )
-    max_seconds: int = Field(
-        default=60,
-        ge=1,
-        le=600,
-        description="Receive for at most so long, and a third of the queue's visibility timeout.",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What `receive_messages` hands on."""
-
-    messages: list[Message]
-    seconds: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """What `parse_messages` hands on: each message with what it says."""
-
-    outcomes: list[tuple[Message, Outcome]]
-    seconds: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A message that stays in the queue, and why."""
-
-    message: Message
-    reason: RejectedReason
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Persisted:
-    """What `persist_events` hands on: which messages are done, and which stay.
-
-    Attributes:
-        done: their rows are committed, or they are no feedback: to be acknowledged.
-        left: rejected by the parser or by Postgres: to be handed back.
-        counts: messages `stored`, `duplicates`, `ignored` and `rejected`.
-        reasons: messages by reason of being ignored or rejected.
-        rows: new rows by kind.
-        oldest: time of the oldest event received, stored now or before.
-        seconds: of each step so far.
-    """
-
-    done: list[Message]
-    left: list[Left]
-    counts: Mapping[str, int]
-    reasons: Mapping[str, int]
-    rows: Mapping[str, int]
-    oldest: datetime | None
-    seconds: Mapping[str, float]
 
 
 @dg.op(description="Check that Postgres takes events, then receive from SQS.", tags={"kind": "sqs"})
@@ -109,33 +54,72 @@ def receive_messages(
     failed, and an outage of any length sends no good message to the DLQ.
     """
     with told_plainly():
+        selection = config.reprocess.selection() if config.reprocess else Selection.of()
+        source = queue.connect()
+        if config.reprocess and source.redrive_policy():
+            raise AwsRefused(
+                f"The queue of {queue.setting} has a redrive policy, as a main queue has and a "
+                "dead-letter queue has not: each look would bring its messages nearer to another "
+                f"queue. Correct {queue.setting}, or remove that policy."
+            )
         with store.connect() as database:
             database.check()
-        source = queue.connect()
+            reprocessing = (
+                reprocess_record.begin(
+                    context, selection, dry_run=config.reprocess.dry_run, store=database
+                )
+                if config.reprocess
+                else None
+            )
+            refused = database.rejects.refused() if selection.reasons else frozenset()
         depth = source.depth()
         context.log.info(f"{depth.waiting} messages wait, {depth.in_flight} are in flight")
+        limit = (config.reprocess or config).max_messages
+        if selection.message_ids:  # the receiving may end when it has them all
+            limit = min(limit, len(selection.message_ids))
+        # A selection may have to go through the whole queue for a few messages.
+        expected = min(depth.waiting, limit) if selection.everything else depth.waiting
+        held_seconds = looking_seconds(replace(depth, waiting=expected))
         start = perf_counter()
         taken = source.receive(
-            config.max_messages,
+            limit,
             # What comes first must be acknowledged before it comes again.
-            min(config.max_seconds, depth.visibility_timeout / 3),
+            min(config.max_seconds, held_seconds / 3),
             threads=min(THREADS, 1 + depth.waiting // _MESSAGES_PER_THREAD),
+            wanted=None
+            if selection.everything
+            else lambda message: selection.matches(message, refused),
+            visibility_timeout=held_seconds,
         )
     context.log.info(f"received {len(taken.messages)} messages")
+    if taken.passed_over:
+        context.log.info(f"handed back {taken.passed_over} messages that were not selected")
     for error in taken.errors:
         context.log.warning(f"receiving ended early: {error}")
-    return Received(taken.messages, {"receive": perf_counter() - start})
+    return Received(
+        taken.messages,
+        Source(source.name, taken.passed_over, depth.in_flight, reprocessing),
+        {"receive": perf_counter() - start},
+    )
 
 
 @dg.op(description="Read each body: events, ignored, or rejected.", tags={"kind": "python"})
 def parse_messages(received: Received) -> Parsed:
-    """Parse every message; none stops another."""
+    """Parse every message; none stops another.
+
+    In the order in which SQS received them: of two messages with one event the first stores it,
+    in a dry run as in the run that follows.
+    """
     start = perf_counter()
-    outcomes = [(message, parse(message.body, message.sent_at)) for message in received.messages]
-    return Parsed(outcomes, {**received.seconds, "parse": perf_counter() - start})
+    messages = sorted(received.messages, key=lambda message: (message.sent_at, message.id))
+    outcomes = [(message, parse(message.body, message.sent_at)) for message in messages]
+    return Parsed(outcomes, received.source, {**received.seconds, "parse": perf_counter() - start})
 
 
-@dg.op(description="Insert each event once; commit.", tags={"kind": "postgres"})
+@dg.op(
+    description="Insert each event once, record what is rejected; commit.",
+    tags={"kind": "postgres"},
+)
 def persist_events(
     context: dg.OpExecutionContext, store: FeedbackStore, parsed: Parsed
 ) -> Persisted:
@@ -147,7 +131,8 @@ def persist_events(
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
     start = perf_counter()
-    events = [event for _, outcome in parsed.outcomes for event in _events(outcome)]
+    source = parsed.source
+    events = [event for _, outcome in parsed.outcomes for event in events_of(outcome)]
     inserted = Inserted()
     with told_plainly():
         for attempt in Retrying(
@@ -160,8 +145,18 @@ def persist_events(
             reraise=True,
         ):
             with attempt, store.connect() as database:
-                database.insert(events, inserted)
-    persisted = _sorted_out(parsed, inserted, perf_counter() - start)
+                database.insert(events, inserted, rehearse=source.dry_run)
+                persisted = sorted_out(parsed, inserted)
+                if not source.dry_run:
+                    database.rejects.record(
+                        [left.reject(source.queue) for left in persisted.left],
+                        run_id=context.run_id,
+                    )
+                    database.rejects.resolve_stored(
+                        [(message.id, message.body) for message in persisted.done],
+                        by=source.actor,
+                        run_id=context.run_id,
+                    )
     for left in persisted.left[:_LOGGED]:
         context.log.warning(
             f"message {left.message.id}, received {left.message.receive_count} times, stays in "
@@ -169,7 +164,8 @@ def persist_events(
         )
     if len(persisted.left) > _LOGGED:
         context.log.warning(f"{len(persisted.left) - _LOGGED} more messages stay in the queue")
-    return persisted
+    seconds = {**persisted.seconds, "persist": perf_counter() - start}
+    return replace(persisted, seconds=seconds)
 
 
 @dg.op(
@@ -177,7 +173,10 @@ def persist_events(
     tags={"kind": "sqs"},
 )
 def acknowledge_messages(
-    context: dg.OpExecutionContext, queue: FeedbackQueue, persisted: Persisted
+    context: dg.OpExecutionContext,
+    queue: FeedbackQueue,
+    store: FeedbackStore,
+    persisted: Persisted,
 ) -> dg.Output[None]:
     """Acknowledge what is committed.
 
@@ -185,12 +184,22 @@ def acknowledge_messages(
     and reach the DLQ in minutes instead of five visibility timeouts.
     """
     start = perf_counter()
+    done = [] if persisted.source.dry_run else persisted.done
+    handed_back = [left.message for left in persisted.left]
+    if persisted.source.dry_run:
+        handed_back += persisted.done
     with told_plainly():
         source = queue.connect()
-        failed = source.acknowledge(persisted.done)
-        kept = source.release([left.message for left in persisted.left])
+        failed = source.acknowledge(done)
+        kept = source.release(handed_back)
+        if kept:
+            context.log.warning(
+                f"{len(kept)} messages come again only after the visibility timeout: {_why(kept)}"
+            )
+        if persisted.source.reprocessing:
+            reprocess_record.finish(context, store, persisted, len(done) - len(failed))
         if failed:
-            if len(failed) == len(persisted.done):
+            if len(failed) == len(done):
                 raise AwsRefused(
                     f"None of {len(failed)} messages could be acknowledged, though their rows are "
                     f"committed: they come again, and in the end reach the DLQ. {_why(failed)}"
@@ -199,13 +208,19 @@ def acknowledge_messages(
                 f"{len(failed)} messages are stored, but not acknowledged; if they come again, "
                 f"they count as duplicates: {_why(failed)}"
             )
-    if kept:
-        context.log.warning(
-            f"{len(kept)} rejected messages come again only after the visibility timeout: "
-            f"{_why(kept)}"
-        )
     seconds = {**persisted.seconds, "acknowledge": perf_counter() - start}
-    return dg.Output(None, metadata=_metadata(persisted, len(failed), seconds))
+    return dg.Output(
+        None,
+        metadata={
+            **reprocess_record.metadata(persisted),
+            **metadata(persisted, len(failed), seconds),
+        },
+    )
+
+
+def drain() -> Any:
+    """Compose the four ops, in a graph: the asset's, and that of reprocess_dlq."""
+    return acknowledge_messages(persist_events(parse_messages(receive_messages())))
 
 
 @dg.graph_asset(
@@ -238,7 +253,7 @@ def acknowledge_messages(
 )
 def ses_feedback_events() -> Any:
     """Drain the queue into the event table."""
-    return acknowledge_messages(persist_events(parse_messages(receive_messages())))
+    return drain()
 
 
 process_feedback = dg.define_asset_job(
@@ -255,83 +270,3 @@ process_feedback = dg.define_asset_job(
 
 def _why(failed: Mapping[str, str]) -> str:
     return ", ".join(sorted(set(failed.values())))
-
-
-def _events(outcome: Outcome) -> tuple[FeedbackEvent, ...]:
-    if isinstance(outcome, Rejected):
-        return outcome.events
-    return outcome if isinstance(outcome, tuple) else ()
-
-
-def _sorted_out(parsed: Parsed, inserted: Inserted, seconds: float) -> Persisted:
-    """Say of each message whether it is done, and why."""
-    done: list[Message] = []
-    left: list[Left] = []
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    rows: Counter[str] = Counter()
-    times: list[datetime] = []
-    new = set(inserted.new)
-    for message, outcome in parsed.outcomes:
-        events = _events(outcome)
-        keys = {event.dedupe_key for event in events}
-        rows.update(_kind(event) for event in events if event.dedupe_key in new)
-        times += (event.event_at for event in events)
-        refusals = [inserted.refused[key] for key in keys if key in inserted.refused]
-        if isinstance(outcome, Rejected):
-            left.append(Left(message, outcome.reason, outcome.detail))
-        elif refusals:
-            left.append(Left(message, RejectedReason.REFUSED_BY_DATABASE, refusals[0]))
-        elif isinstance(outcome, Ignored):
-            done.append(message)
-            counts["ignored"] += 1
-            reasons[outcome.reason] += 1
-        else:
-            done.append(message)
-            counts["duplicates" if new.isdisjoint(keys) else "stored"] += 1
-        new -= keys  # of two messages with one event, the first has stored it
-    counts["rejected"] = len(left)
-    reasons.update(one.reason for one in left)
-    return Persisted(
-        done=done,
-        left=left,
-        counts=counts,
-        reasons=reasons,
-        rows=rows,
-        oldest=min(times, default=None),
-        seconds={**parsed.seconds, "persist": seconds},
-    )
-
-
-def _kind(event: FeedbackEvent) -> str:
-    """Name a kind for the metadata; an unknown one's name comes from the body, and may be long."""
-    return event.notification_type if event.notification_type in KINDS else "other"
-
-
-def _metadata(
-    persisted: Persisted, not_acknowledged: int, seconds: Mapping[str, float]
-) -> dict[str, dg.MetadataValue]:
-    """Numbers, which Dagster plots over the runs, and two tables."""
-    received = len(persisted.done) + len(persisted.left)
-    metadata: dict[str, dg.MetadataValue] = {"received": dg.MetadataValue.int(received)}
-    for name in ("stored", "duplicates", "ignored", "rejected"):
-        metadata[name] = dg.MetadataValue.int(persisted.counts.get(name, 0))
-    metadata["not_acknowledged"] = dg.MetadataValue.int(not_acknowledged)
-    metadata["new_rows"] = dg.MetadataValue.int(sum(persisted.rows.values()))
-    if persisted.rows:
-        metadata["new_rows_by_kind"] = _table("kind", "rows", persisted.rows)
-    if persisted.reasons:
-        metadata["ignored_and_rejected"] = _table("reason", "messages", persisted.reasons)
-    if persisted.oldest:
-        age = (datetime.now(UTC) - persisted.oldest).total_seconds()
-        metadata["oldest_event_age_seconds"] = dg.MetadataValue.float(round(age, 1))
-    for step, took in seconds.items():
-        metadata[f"{step}_seconds"] = dg.MetadataValue.float(round(took, 3))
-    return metadata
-
-
-def _table(name: str, counted: str, counts: Mapping[str, int]) -> dg.MetadataValue:
-    return dg.MetadataValue.table(
-        [dg.TableRecord({name: str(key), counted: n}) for key, n in sorted(counts.items())],
-        schema=dg.TableSchema([dg.TableColumn(name), dg.TableColumn(counted, "int")]),
-    )

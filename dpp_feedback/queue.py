@@ -1,24 +1,26 @@
-"""SQS: how much is waiting, receive, acknowledge, hand back; and a look into a dead-letter queue.
+"""SQS: how much is waiting, receive, look, acknowledge, hand back.
 
-The only module that calls SQS in the product. What a body says is feedback/'s business; which
-queue it is, resources.py's.
+The only module that calls SQS in the product, next to move_tasks.py. What a body says is
+feedback/'s business; which queue it is, resources.py's.
 """
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Lock
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from dpp_feedback.aws_errors import AwsRefused, explaining, not_sqs
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.look import Look, looking_seconds
+from dpp_feedback.messages import BATCH, THREADS, Depth, Message, Taken
+from dpp_feedback.move_tasks import MoveTasks
+from dpp_feedback.receiving import Receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from mypy_boto3_sqs import SQSClient
@@ -30,75 +32,24 @@ if TYPE_CHECKING:
         ReceiveMessageRequestTypeDef,
     )
 
+    _Batch = list[tuple[int, str, str]]  # number, message id, handle
     _BatchResult = DeleteMessageBatchResultTypeDef | ChangeMessageVisibilityBatchResultTypeDef
 
-BATCH = 10  # messages in one call: the limit of SQS
+__all__ = [
+    "DEFAULT_REGION",
+    "THREADS",
+    "Depth",
+    "Look",
+    "Message",
+    "Queue",
+    "RedrivePolicy",
+    "Taken",
+    "looking_seconds",
+]
+
 DEFAULT_REGION = "ap-northeast-2"
-THREADS = 16  # more gain nothing: the interpreter lock binds (measured)
-_MAX_BYTES = 256 * 1024 * 1024  # of bodies in one run, which holds them all in memory
 # Seconds of long poll: a short poll asks only some of SQS's servers and may miss messages.
 _WAIT = 1
-# Seconds for which a sampled message is out of sight if its process dies before it hands it back.
-_SAMPLE_VISIBILITY = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """How many messages a queue holds, roughly: SQS counts lag by up to a minute.
-
-    Attributes:
-        waiting: may be received now.
-        in_flight: received and not yet acknowledged.
-        visibility_timeout: seconds for which a received message stays in flight, unless it is
-            acknowledged.
-    """
-
-    waiting: int
-    in_flight: int
-    visibility_timeout: int
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What `Queue.receive` brought.
-
-    Attributes:
-        messages: each once; one that SQS delivers twice stands with one of its handles.
-        errors: why threads stopped early, if some did; the rest stays for the next run.
-    """
-
-    messages: list[Message]
-    errors: list[FeedbackError]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Messages that were looked at, and are back in the queue.
-
-    Attributes:
-        messages: each once; their handles are spent.
-        partial: the queue may hold more than these: as many as asked for came, or an error ended
-            the receiving.
-    """
-
-    messages: list[Message]
-    partial: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MoveTask:
-    """The latest "DLQ redrive" of a dead-letter queue.
-
-    Attributes:
-        status: SQS's word: RUNNING, COMPLETED, CANCELLING, CANCELLED, FAILED; NONE if there was
-            never one.
-        moved: messages moved so far, roughly.
-        to_move: messages that waited when it began, roughly; None while SQS does not say.
-    """
-
-    status: str
-    moved: int = 0
-    to_move: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +63,6 @@ class RedrivePolicy:
 
     target_arn: str
     max_receive_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A received message; body and handle stay out of its repr, and so out of logs.
-
-    Attributes:
-        id: SQS's `MessageId`.
-        sent_at: when it came into the queue, aware, in UTC.
-        receive_count: how often it has been received, this time included.
-        body: as it was sent.
-        receipt_handle: what acknowledges it; valid until the visibility timeout.
-    """
-
-    id: str
-    sent_at: datetime
-    receive_count: int
-    body: str = field(repr=False)
-    receipt_handle: str = field(repr=False)
 
 
 class Queue:
@@ -169,6 +101,21 @@ class Queue:
             # A session of its own: boto3's default one is shared, and not safe between threads.
             client = boto3.Session().client("sqs", region_name=region, config=config)
         return cls(client, url, setting)
+
+    @property
+    def url(self) -> str:
+        """The queue's URL."""
+        return self._url
+
+    @property
+    def name(self) -> str:
+        """The queue's name: the last part of its URL."""
+        return self._url.rpartition("/")[2]
+
+    @property
+    def move_tasks(self) -> MoveTasks:
+        """The "DLQ redrives" of this dead-letter queue; nothing is sent yet."""
+        return MoveTasks(self._client, self.arn, self._setting, self._url)
 
     def depth(self) -> Depth:
         """Ask how many messages there are.
@@ -210,104 +157,50 @@ class Queue:
         except (KeyError, TypeError, ValueError):
             raise not_sqs("GetQueueAttributes") from None
 
-    def move_task(self) -> MoveTask | None:
-        """Ask how the latest redrive out of this dead-letter queue stands.
-
-        Returns:
-            None where the call is not there, or the role may not make it.
-
-        Raises:
-            AwsUnavailable: SQS does not answer, or not now.
-        """
-        try:
-            arn = self.arn()
-            with self._explaining("ListMessageMoveTasks"):
-                tasks = self._client.list_message_move_tasks(SourceArn=arn).get("Results", [])
-        except AwsRefused:
-            return None
-        if not tasks:
-            return MoveTask("NONE")
-        task = tasks[0]
-        return MoveTask(
-            task.get("Status", "NONE"),
-            task.get("ApproximateNumberOfMessagesMoved", 0),
-            task.get("ApproximateNumberOfMessagesToMove"),
-        )
-
-    def sample(self, number: int) -> Sample:
-        """Look at messages and hand them back at once, also when this is interrupted.
-
-        Each counts as received once more, so this is for a queue without a redrive policy of its
-        own. A second sampler at the same time sees the messages that this one does not hold.
-
-        Args:
-            number: at most so many, a few hundred: they are received one batch after the other.
-
-        Raises:
-            AwsRefused, AwsUnavailable: as `depth`, if no message at all came.
-        """
-        messages: dict[str, Message] = {}
-        partial = False
-        try:
-            while (asked := min(BATCH, number - len(messages))) > 0:
-                try:
-                    got = self._receive(asked, _SAMPLE_VISIBILITY)
-                except FeedbackError:
-                    if not messages:
-                        raise
-                    partial = True
-                    break
-                new = {message.id: message for message in got if message.id not in messages}
-                messages |= new
-                if not new:
-                    break
-        finally:
-            self.release(list(messages.values()))
-        return Sample(list(messages.values()), partial or len(messages) >= number)
-
-    def receive(self, max_messages: int, max_seconds: float, threads: int = THREADS) -> Taken:
+    def receive(
+        self,
+        max_messages: int,
+        max_seconds: float,
+        threads: int = THREADS,
+        *,
+        wanted: Callable[[Message], bool] | None = None,
+        visibility_timeout: int | None = None,
+    ) -> Taken:
         """Receive until the queue is empty, or one of the limits is reached.
 
         Args:
             max_messages: at most so many, and at most 256 MiB of bodies.
             max_seconds: no call begins later than this.
             threads: calls at the same time.
+            wanted: tells whether a message is wanted; called on all threads. Messages that are
+                not stay out of sight until the receiving ends, and are handed back then; they
+                do not count against `max_messages`. None: all are wanted.
+            visibility_timeout: seconds for which the messages are nobody else's; None: the
+                queue's own.
 
         Raises:
-            AwsRefused, AwsUnavailable: as `depth`, if no message at all came.
+            AwsRefused, AwsUnavailable: as `depth`, if no message at all came. Whatever else is
+                raised, the messages are handed back first.
         """
-        received: dict[str, Message] = {}
-        errors: list[FeedbackError] = []
-        left, size = max_messages, 0
-        lock = Lock()
-        end = monotonic() + max_seconds
+        receiving = Receiving(self, max_messages, max_seconds, wanted, visibility_timeout)
+        return receiving.run(threads)
 
-        def take() -> None:
-            nonlocal left, size
-            while monotonic() < end:
-                with lock:
-                    asked = min(BATCH, left) if size < _MAX_BYTES else 0
-                    left -= asked
-                if asked == 0:
-                    return
-                try:
-                    got = self._receive(asked)
-                except FeedbackError as error:
-                    errors.append(error)
-                    return
-                with lock:
-                    left += asked - len(got)
-                    size += sum(len(message.body) for message in got)
-                    received.update((message.id, message) for message in got)
-                if not got:
-                    return
+    def look(self) -> Look:
+        """Look at messages and hand them back: `with queue.look() as look: for message in look`.
 
-        with ThreadPoolExecutor(threads, "receive") as pool:
-            for done in [pool.submit(take) for _ in range(threads)]:
-                done.result()
-        if errors and not received:
-            raise errors[0]
-        return Taken(list(received.values()), errors)
+        Raises:
+            AwsRefused: as `depth`; or the queue has a redrive policy of its own. There a look
+                counts as a receive and may move messages on.
+            AwsUnavailable: as `depth`.
+        """
+        depth = self.depth()
+        if self.redrive_policy():
+            raise AwsRefused(
+                f"{self._setting} names a queue with a redrive policy of its own ({self.name}): "
+                "looking counts as a receive and may move messages on, so nobody looks. "
+                "Remove the policy, or name the dead-letter queue."
+            )
+        return Look(self, depth)
 
     def acknowledge(self, messages: Sequence[Message]) -> dict[str, str]:
         """Delete messages from the queue.
@@ -317,13 +210,13 @@ class Queue:
             to be stored already.
         """
 
-        def delete(batch: list[tuple[int, Message]]) -> DeleteMessageBatchResultTypeDef:
+        def delete(batch: _Batch) -> DeleteMessageBatchResultTypeDef:
             return self._client.delete_message_batch(
                 QueueUrl=self._url,
-                Entries=[{"Id": str(i), "ReceiptHandle": m.receipt_handle} for i, m in batch],
+                Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, _, handle in batch],
             )
 
-        return self._in_batches("DeleteMessageBatch", messages, delete)
+        return self._in_batches("DeleteMessageBatch", _handles(messages), delete)
 
     def release(self, messages: Sequence[Message]) -> dict[str, str]:
         """Hand messages back, to be received again at once instead of after the visibility timeout.
@@ -331,30 +224,28 @@ class Queue:
         Returns:
             Why a message could not be handed back, by message id.
         """
+        return self.hand_back(_handles(messages))
 
-        def show(
-            batch: list[tuple[int, Message]],
-        ) -> ChangeMessageVisibilityBatchResultTypeDef:
+    def hand_back(self, handles: Mapping[str, str]) -> dict[str, str]:
+        """The same, for whoever kept only message ids and handles."""
+
+        def show(batch: _Batch) -> ChangeMessageVisibilityBatchResultTypeDef:
             return self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
-                    {"Id": str(i), "ReceiptHandle": m.receipt_handle, "VisibilityTimeout": 0}
-                    for i, m in batch
+                    {"Id": str(i), "ReceiptHandle": handle, "VisibilityTimeout": 0}
+                    for i, _, handle in batch
                 ],
             )
 
-        return self._in_batches("ChangeMessageVisibilityBatch", messages, show)
+        return self._in_batches("ChangeMessageVisibilityBatch", handles, show)
 
-    def _attributes(self, *names: QueueAttributeNameType) -> dict[QueueAttributeNameType, str]:
-        with self._explaining("GetQueueAttributes"):
-            said = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=names).get(
-                "Attributes"
-            )
-        if said is None:
-            raise not_sqs("GetQueueAttributes")
-        return said
+    def receive_batch(self, number: int, visibility_timeout: int | None) -> list[Message]:
+        """Receive up to 10 messages with one call, which waits a second for the first.
 
-    def _receive(self, number: int, visibility_timeout: int | None = None) -> list[Message]:
+        Raises:
+            AwsRefused, AwsUnavailable: as `depth`.
+        """
         request: ReceiveMessageRequestTypeDef = {
             "QueueUrl": self._url,
             "MaxNumberOfMessages": number,
@@ -370,37 +261,49 @@ class Queue:
         except (KeyError, ValueError):
             raise not_sqs("ReceiveMessage") from None
 
+    def _attributes(self, *names: QueueAttributeNameType) -> dict[QueueAttributeNameType, str]:
+        with self._explaining("GetQueueAttributes"):
+            said = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=names).get(
+                "Attributes"
+            )
+        if said is None:
+            raise not_sqs("GetQueueAttributes")
+        return said
+
     def _in_batches(
-        self,
-        operation: str,
-        messages: Sequence[Message],
-        send: Callable[[list[tuple[int, Message]]], _BatchResult],
+        self, operation: str, handles: Mapping[str, str], send: Callable[[_Batch], _BatchResult]
     ) -> dict[str, str]:
-        numbered = list(enumerate(messages))
+        numbered = [(i, *held) for i, held in enumerate(handles.items())]
         batches = [numbered[i : i + BATCH] for i in range(0, len(numbered), BATCH)]
 
-        def run(batch: list[tuple[int, Message]]) -> dict[str, str]:
+        def run(batch: _Batch) -> dict[str, str]:
             try:
                 with self._explaining(operation):
                     said = send(batch)
             except FeedbackError as error:
-                return {message.id: str(error) for _, message in batch}
+                return {message_id: str(error) for _, message_id, _ in batch}
             done = {entry["Id"] for entry in said.get("Successful", [])}
             codes = {entry["Id"]: entry.get("Code", "") for entry in said.get("Failed", [])}
             return {
-                message.id: f"SQS refused {operation}: {codes.get(str(i)) or 'it does not say why'}"
-                for i, message in batch
+                message_id: f"SQS refused {operation}: {codes.get(str(i)) or 'it does not say why'}"
+                for i, message_id, _ in batch
                 if str(i) not in done
             }
 
         with ThreadPoolExecutor(THREADS, operation) as pool:
+            # Not `map`, which gives up the rest when this is interrupted.
+            sent = [pool.submit(run, batch) for batch in batches]
             failed: dict[str, str] = {}
-            for batch_failed in pool.map(run, batches):
-                failed |= batch_failed
+            for one in sent:
+                failed |= one.result()
             return failed
 
     def _explaining(self, operation: str) -> AbstractContextManager[None]:
         return explaining(operation, self._setting, self._url)
+
+
+def _handles(messages: Sequence[Message]) -> dict[str, str]:
+    return {message.id: message.receipt_handle for message in messages}
 
 
 def _message(raw: MessageTypeDef) -> Message:

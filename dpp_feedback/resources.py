@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dpp_feedback.notify import Channels
     from dpp_feedback.ses import Ses
 
+_KEY_LENGTH = 16
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
 _DOMAIN = re.compile(r"[^\s@,/:]+\.[^\s@,/:.]+")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
@@ -61,17 +62,20 @@ class FeedbackQueue(dg.ConfigurableResource["FeedbackQueue"]):
 
 
 class FeedbackStore(dg.ConfigurableResource["FeedbackStore"]):
-    """The Postgres database of the event table. Environment: `DATABASE_URL`."""
+    """The Postgres database of the event table.
+
+    Environment: `DATABASE_URL`, and optional `SES_FEEDBACK_REJECT_KEY`.
+    """
 
     def connect(self) -> Store:
         """Connect to the database.
 
         Raises:
-            SettingError: the setting is missing.
-            DatabaseRefused, DatabaseUnavailable: it is malformed, or the database refuses or does
-                not answer.
+            SettingError: a setting is missing or malformed.
+            DatabaseRefused, DatabaseUnavailable: the address is malformed, or the database
+                refuses or does not answer.
         """
-        return Store.connect(database_url())
+        return Store.connect(database_url(), reject_key())
 
 
 class SesAccount(dg.ConfigurableResource["SesAccount"]):
@@ -180,6 +184,30 @@ def database_url() -> str:
         SettingError: it is missing. Whether it is an address, `connection.connect` says.
     """
     return _required("DATABASE_URL")
+
+
+def reject_key() -> str | None:
+    """Read `SES_FEEDBACK_REJECT_KEY`: a passphrase; rejected bodies are kept, encrypted with it.
+
+    Postgres encrypts, so the key travels to it, as a parameter of the statement: use TLS
+    (`sslmode=verify-full` in DATABASE_URL). Statements and pg_stat_activity never show it. The
+    server's log shows parameters, and so key and bodies, of statements that `log_statement` or
+    `log_min_duration_statement` has it write down, unless `log_parameter_max_length` is 0; and of
+    those that fail, only if `log_parameter_max_length_on_error` is not 0, which is its default.
+
+    Returns:
+        None if it is not set: bodies are not kept.
+
+    Raises:
+        SettingError: it is too short to guard anything.
+    """
+    key = _optional("SES_FEEDBACK_REJECT_KEY")
+    if key is not None and len(key) < _KEY_LENGTH:
+        raise SettingError(
+            f"SES_FEEDBACK_REJECT_KEY is shorter than {_KEY_LENGTH} characters: write one that "
+            "`openssl rand -base64 33` prints, or unset it to keep no bodies."
+        )
+    return key
 
 
 def aws_region() -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import DagsterRunStatus as Status
 
+from dpp_feedback.drain_config import MAX_MESSAGES
 from dpp_feedback.errors import FeedbackError
-from dpp_feedback.ingest import MAX_MESSAGES, MAX_RUNTIME, process_feedback, ses_feedback_events
+from dpp_feedback.ingest import MAX_RUNTIME, process_feedback, ses_feedback_events
 from dpp_feedback.resources import FeedbackQueue, max_parallel_runs
 
 if TYPE_CHECKING:

@@ -13,7 +13,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from dpp_feedback.masking import masked
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import RenderableType
 
     from dpp_feedback.explain import ExplainedRecord, Explanation
@@ -39,17 +43,18 @@ _ROW = (
 )
 
 
-def explanation(explained: Explanation) -> RenderableType:
-    """Lay out what becomes of a body, record by record."""
+def explanation(explained: Explanation, *, mask: bool = False) -> RenderableType:
+    """Lay out what becomes of a body, record by record; `mask` hides mail addresses."""
+    told = _masked if mask else printable
     colour, meaning = _VERDICTS[explained.outcome]
     parts: list[RenderableType] = [Text(meaning, style=f"bold {colour}")]
     if explained.detail:
-        parts.append(Text(f"{explained.reason}: {printable(explained.detail)}"))
+        parts.append(Text(f"{explained.reason}: {told(explained.detail)}"))
     several = len(explained.records) > 1
     for number, record in enumerate(explained.records, 1):
         if several:
             parts.append(Text(f"\nrecord {number} of {len(explained.records)}", style="bold"))
-        parts.append(_record(record, several=several))
+        parts.append(_record(record, told, several=several))
     return Group(*parts)
 
 
@@ -58,7 +63,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _record(record: ExplainedRecord, *, several: bool) -> RenderableType:
+def _masked(text: str) -> str:
+    return printable(masked(text))
+
+
+def _record(
+    record: ExplainedRecord, told: Callable[[str], str], *, several: bool
+) -> RenderableType:
     parts: list[RenderableType] = []
     if record.envelopes is not None:
         carried = " > ".join(record.envelopes) or "none (raw delivery)"
@@ -66,19 +77,19 @@ def _record(record: ExplainedRecord, *, several: bool) -> RenderableType:
     if record.format:
         parts.append(Text(f"format: {record.format}"))
     if several and record.reason:
-        parts.append(Text(f"{record.outcome}: {record.reason}: {printable(record.detail or '')}"))
-    parts += [_row(event) for event in record.events]
+        parts.append(Text(f"{record.outcome}: {record.reason}: {told(record.detail or '')}"))
+    parts += [_row(event, told) for event in record.events]
     return Group(*parts)
 
 
-def _row(event: FeedbackEvent) -> Table:
+def _row(event: FeedbackEvent, told: Callable[[str], str]) -> Table:
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name in _ROW:
         value = getattr(event, name)
-        shown = Text("NULL", style="dim") if value is None else Text(printable(str(value)))
+        shown = Text("NULL", style="dim") if value is None else Text(told(str(value)))
         table.add_row(name, shown)
     type_data = json.dumps(event.type_data, ensure_ascii=False, indent=1)
-    table.add_row("type_data", Text("\n".join(map(printable, type_data.split("\n")))))
+    table.add_row("type_data", Text("\n".join(map(told, type_data.split("\n")))))
     return table

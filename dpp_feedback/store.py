@@ -5,6 +5,7 @@ The tables themselves are made in migrations/; what an event means is feedback/'
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from dpp_feedback.dlq_actions import Actions
+    from dpp_feedback.rejects import Rejects
     from dpp_feedback.suppression import Suppression
 
 _INSERTING = "Inserting into public.ses_feedback_events"
@@ -73,7 +76,7 @@ class Inserted:
     """What became of a batch.
 
     Attributes:
-        new: dedupe keys of the rows that are new; committed.
+        new: dedupe keys of the rows that are new; committed, unless it was a rehearsal.
         refused: dedupe keys of rows that Postgres does not take, and why (SQLSTATE and the
             column or constraint; never a value).
     """
@@ -87,19 +90,22 @@ class Store:
 
     Args:
         connection: psycopg's, in autocommit mode; `connect` makes one.
+        reject_key: the passphrase with which bodies of rejected messages are kept; None: they are
+            not.
     """
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, reject_key: str | None = None) -> None:
         self._connection = connection
+        self._reject_key = reject_key
 
     @classmethod
-    def connect(cls, database_url: str) -> Store:
-        """Connect.
+    def connect(cls, database_url: str, reject_key: str | None = None) -> Store:
+        """Connect; `reject_key` as the class says.
 
         Raises:
             DatabaseRefused, DatabaseUnavailable: as `connection.connect`.
         """
-        return cls(connect(database_url, "dpp_feedback"))
+        return cls(connect(database_url, "dpp_feedback"), reject_key)
 
     def __enter__(self) -> Self:
         return self
@@ -119,8 +125,22 @@ class Store:
 
         return Suppression(self._connection)
 
+    @property
+    def rejects(self) -> Rejects:
+        """The messages that could not be stored."""
+        from dpp_feedback.rejects import Rejects
+
+        return Rejects(self._connection, self._reject_key)
+
+    @property
+    def dlq_actions(self) -> Actions:
+        """The record of acts on the dead-letter queue."""
+        from dpp_feedback.dlq_actions import Actions
+
+        return Actions(self._connection)
+
     def check(self) -> None:
-        """Make sure that events can be stored now: insert one, and take it back.
+        """Make sure that events and rejects can be stored now: insert one each, and take it back.
 
         Nothing less shows a missing table or column, a missing right, a standby and a trigger
         that swallows rows alike.
@@ -136,8 +156,15 @@ class Store:
                 "public.ses_feedback_events takes rows and keeps none of them: look for a trigger "
                 "or a rule on it that drops them, and remove that."
             )
+        self.rejects.check()
 
-    def insert(self, events: Sequence[FeedbackEvent], outcome: Inserted | None = None) -> Inserted:
+    def insert(
+        self,
+        events: Sequence[FeedbackEvent],
+        outcome: Inserted | None = None,
+        *,
+        rehearse: bool = False,
+    ) -> Inserted:
         """Store events, each exactly once by its dedupe key; committed on return.
 
         A row that Postgres refuses is found by halving the batch, and does not keep the others
@@ -147,6 +174,7 @@ class Store:
             events: any number.
             outcome: is added to, batch by batch, and returned; a new one if None. After an error
                 it holds what is committed, so that the same call with it goes on from there.
+            rehearse: find out what would be new and what refused, and take every row back.
 
         Raises:
             DatabaseRefused, DatabaseUnavailable: the table or the server is at fault, not a row.
@@ -157,7 +185,7 @@ class Store:
         rows = sorted(events, key=lambda event: event.dedupe_key)
         with explaining(_INSERTING):
             for start in range(0, len(rows), BATCH):
-                self._insert(rows[start : start + BATCH], outcome)
+                self._insert(rows[start : start + BATCH], outcome, rehearse)
         return outcome
 
     def first_event_at(self) -> datetime | None:
@@ -189,11 +217,15 @@ class Store:
             row = self._connection.execute(_AFTER, [moment]).fetchone()
         return int(row[0]) if row else 0
 
-    def _insert(self, rows: Sequence[FeedbackEvent], outcome: Inserted) -> None:
+    def _insert(self, rows: Sequence[FeedbackEvent], outcome: Inserted, rehearse: bool) -> None:
         import psycopg
 
+        once = self._connection.transaction(force_rollback=True) if rehearse else nullcontext()
         try:
-            stored = self._connection.execute(_INSERT, _arrays(rows)).fetchall()
+            with once:
+                stored = self._connection.execute(_INSERT, _arrays(rows)).fetchall()
+                if rehearse:  # what would be checked at the commit
+                    self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except psycopg.Error as error:
             if not _may_be_a_row(error, len(rows)):
                 raise
@@ -201,8 +233,8 @@ class Store:
                 outcome.refused[rows[0].dedupe_key] = reason(error)
                 return
             middle = len(rows) // 2
-            self._insert(rows[:middle], outcome)
-            self._insert(rows[middle:], outcome)
+            self._insert(rows[:middle], outcome, rehearse)
+            self._insert(rows[middle:], outcome, rehearse)
         else:
             outcome.new.update(key for (key,) in stored)
 

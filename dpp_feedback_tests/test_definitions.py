@@ -24,6 +24,7 @@ def test_the_names_that_others_call_are_there() -> None:
     }
     assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {
         "process_feedback",
+        "reprocess_dlq",
         "daily_rollup",
         "bounce_rate_report",
         "suppression_list",
@@ -52,6 +53,7 @@ def test_the_names_that_others_call_are_there() -> None:
         "daily_bounce_rates: reconciliation",
         "daily_bounce_rates: unknown_kinds",
         "dlq_health: dlq_empty",
+        "dlq_health: dlq_expiring",
     }
 
 

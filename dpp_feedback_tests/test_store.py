@@ -26,6 +26,7 @@ TABLES = (
     "public.ses_feedback_events",
     "public.ses_feedback_daily_counts",
     "public.ses_feedback_daily_totals",
+    "public.ses_feedback_rejects",
 )
 START = datetime(2026, 2, 17, 8, 30, tzinfo=UTC)
 
@@ -95,6 +96,59 @@ def test_an_event_counts_once_however_often_it_comes(database: Database, databas
     assert _count(database) == 2500
 
 
+def _dumped(database: Database) -> list[Any]:
+    """All rows of all tables, as text."""
+    statement = " UNION ALL ".join(f"SELECT t::text FROM {table} t" for table in TABLES)  # noqa: S608
+    return sorted(database.execute(statement.encode()))
+
+
+def test_a_rehearsal_says_what_a_real_insert_says_and_leaves_no_trace(
+    database: Database, database_url: str
+) -> None:
+    present = [_event(number) for number in range(0, 3000, 7)]
+    events = [_event(number) for number in range(2500)]
+    events += [replace(event, sns_message_id="again") for event in events[990:1010]]
+    odd: dict[int, dict[str, Any]] = {
+        3: {"source": "a\x00b"},
+        998: {"type_data": ["no object"]},
+        1000: {"notification_type": None},
+        1002: {"source": "x@example.com\x00"},  # and again, of the same key, a good one
+        2200: {"dedupe_key": token_hex(8000)},
+    }
+    for number, changes in odd.items():
+        events[number] = replace(events[number], **changes)
+    with Store.connect(database_url) as store:
+        store.insert(present)
+        before = _dumped(database)
+        rehearsed = store.insert(events, rehearse=True)
+        assert _dumped(database) == before
+        assert store.insert(events, rehearse=True) == rehearsed
+        real = store.insert(events)
+    assert rehearsed == real
+    assert events[1002].dedupe_key in real.refused.keys() & real.new
+    assert len(real.refused) == 5
+    assert _count(database) == len(present) + len(real.new)
+
+
+def test_a_rehearsal_finds_what_is_refused_at_the_commit(
+    database: Database, database_url: str
+) -> None:
+    database.execute("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN
+             IF NEW.ses_message_id LIKE '%00000003-mail' THEN RAISE 'no'; END IF;
+             RETURN NULL;
+           END $$;
+        CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON public.ses_feedback_events
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()
+    """)
+    events = [_event(number) for number in range(10)]
+    with Store.connect(database_url) as store:
+        rehearsed = store.insert(events, rehearse=True)
+        assert rehearsed.refused == {events[3].dedupe_key: "RaiseException (P0001)"}
+        assert store.insert(events) == rehearsed
+
+
 def test_two_drains_of_the_same_events_store_each_once_and_do_not_deadlock(
     database: Database, database_url: str
 ) -> None:
@@ -154,7 +208,7 @@ def test_a_trigger_that_refuses_a_row_refuses_only_that_row(
 def test_the_check_leaves_nothing_behind(database: Database, database_url: str) -> None:
     with Store.connect(database_url) as store:
         store.check()
-        assert _count(database) == 0
+        assert _dumped(database) == []
         assert store.insert([_event(1)]).new
 
 
@@ -183,6 +237,40 @@ def test_the_check_says_what_is_wrong_with_the_table(
 ) -> None:
     database.execute(f"ALTER TABLE public.ses_feedback_events {damage}")
     with Store.connect(database_url) as store, pytest.raises(error, match=said):
+        store.check()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (
+            "ALTER TABLE public.ses_feedback_rejects RENAME TO elsewhere",
+            "ses_feedback_rejects fails: a table is missing .* `dpp-feedback migrate`",
+        ),
+        (
+            "ALTER TABLE public.ses_feedback_rejects DROP COLUMN queue",
+            "ses_feedback_rejects fails: the database .* `dpp-feedback migrate`",
+        ),
+        (
+            "CREATE RULE swallow AS ON INSERT TO public.ses_feedback_rejects DO INSTEAD NOTHING",
+            "ses_feedback_rejects takes rows and keeps none",
+        ),
+        (
+            """
+                CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RETURN NULL; END $$;
+                CREATE TRIGGER swallow BEFORE INSERT ON public.ses_feedback_rejects
+                FOR EACH ROW EXECUTE FUNCTION swallow();
+            """,
+            "ses_feedback_rejects takes rows and keeps none",
+        ),
+    ],
+)
+def test_the_check_says_what_is_wrong_with_the_rejects(
+    database: Database, database_url: str, damage: str, said: str
+) -> None:
+    database.execute(damage.encode())
+    with Store.connect(database_url) as store, pytest.raises(DatabaseRefused, match=said):
         store.check()
 
 

@@ -85,7 +85,9 @@ def _dead_letters(readings: Readings) -> Alert | None:
         Severity.CRITICAL,
         f"{_messages(number)} in the dead-letter queue: feedback that could not be stored.",
         _messages(number),
-        "See in dlq_health why they were rejected; repair that, then redrive the queue.",
+        "See in dlq_health, or with `dpp-feedback dlq list`, why they were rejected. Mend that, "
+        "and launch the job reprocess_dlq, dry first, or move everything back with "
+        '`dpp-feedback dlq redrive`: docs/runbook.md, section "Dead-letter queue".',
     )
 
 

@@ -32,6 +32,9 @@ from dpp_feedback.feedback.values import Refused, address, details, instant, tex
 if TYPE_CHECKING:
     from datetime import datetime
 
+PARSER_VERSION = 1
+"""Raised with each change of what becomes of a body, so that old rejections are tried again."""
+
 MAX_TYPE_DATA = 64 * 1024  # bytes of JSON in one row; SES's own have below 4 KiB
 MAX_ROWS = 1024 * 1024  # bytes of JSON in the rows of one record, which each repeat what is shared
 MAX_RECIPIENTS = 100  # SES sends a mail to at most 50

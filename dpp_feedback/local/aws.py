@@ -131,7 +131,7 @@ class AwsStandIn:
             "DOCKER_HOST": f"unix://{self.folder}/no-docker.sock",
         }
         # -P: a module of the folder it runs in can not take the place of an installed one.
-        command = [sys.executable, "-P", "-m", "ministack"]
+        command = [sys.executable, "-P", "-m", "dpp_feedback.local.aws_server"]
         return process.start_detached(command, folder=self.folder, log=self.log, env=environment)
 
     def _becomes_ready(self, record: Record) -> bool:

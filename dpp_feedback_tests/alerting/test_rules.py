@@ -70,6 +70,8 @@ def test_one_message_in_the_dead_letter_queue_is_critical() -> None:
     assert alert.severity is Severity.CRITICAL
     assert alert.figure == "1 message"
     assert alert.section == "docs/runbook.md#dlq_has_messages"
+    for step in ("dlq_health", "`dpp-feedback dlq list`", "reprocess_dlq", "dlq redrive`"):
+        assert step in alert.next_step
 
 
 def test_a_stopped_sensor_is_told_at_once_even_when_nothing_waits() -> None:

@@ -1,0 +1,59 @@
+"""Who acts on the dead-letter queue, for the record. Nothing else."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from typing import Any
+
+from dpp_feedback.aws_errors import explaining
+from dpp_feedback.errors import FeedbackError
+
+_SECONDS = 3  # an act does not wait long for a name
+
+
+def actor(region: str) -> str:
+    """Say who acts: the ARN of the AWS credentials, or else the login and the machine.
+
+    boto3 finds the credentials and `AWS_ENDPOINT_URL` by itself. Nobody needs a right to ask
+    STS who they are.
+
+    Args:
+        region: whose STS is asked.
+
+    Returns:
+        "arn:aws:sts::123456789012:assumed-role/operator/jane", or "jane@laptop" where STS does not
+        answer within 3 seconds.
+    """
+    from botocore.parsers import ResponseParserError
+
+    try:
+        return _arn(region)
+    # The last: something else than STS answers, a proxy for one. botocore knows it as no error of
+    # its own.
+    except (FeedbackError, ResponseParserError):
+        return f"{_login()}@{socket.gethostname()}"
+
+
+def _arn(region: str) -> str:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=_SECONDS,
+        read_timeout=_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 1},
+    )
+    with explaining("GetCallerIdentity", service="STS"):
+        client: Any = boto3.Session().client("sts", region_name=region, config=config)
+        arn = client.get_caller_identity().get("Arn")
+        if not arn:
+            raise ValueError("the answer names no ARN")
+        return str(arn)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user id without a name
+        return "unknown"

@@ -1,0 +1,218 @@
+"""What the four ops of a drain hand to one another, and how the last one sums it up.
+
+Values and counting; what is done with the messages stands in ingest.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Outcome, Rejected, RejectedReason
+from dpp_feedback.feedback.glance import glance
+from dpp_feedback.feedback.kinds import KINDS
+from dpp_feedback.rejects import Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from dpp_feedback.dlq.selection import Selection
+    from dpp_feedback.queue import Message
+    from dpp_feedback.store import Inserted
+
+
+@dataclass(frozen=True, slots=True)
+class Reprocessing:
+    """What an operator asked for when dead letters are drained.
+
+    Attributes:
+        selection: which messages.
+        dry_run: nothing is stored, acknowledged or recorded.
+        actor: who.
+        action: the record of it in `ses_feedback_dlq_actions`.
+    """
+
+    selection: Selection
+    dry_run: bool
+    actor: str
+    action: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the messages of a run come from.
+
+    Attributes:
+        queue: the queue's name.
+        passed_over: messages that were received, not selected, and handed back.
+        in_flight: messages that others held when the receiving began, roughly.
+        reprocessing: None where the main queue is drained.
+    """
+
+    queue: str
+    passed_over: int = 0
+    in_flight: int = 0
+    reprocessing: Reprocessing | None = None
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether everything is handed back in the end."""
+        return self.reprocessing is not None and self.reprocessing.dry_run
+
+    @property
+    def actor(self) -> str:
+        """Who takes messages off the list of rejects."""
+        return self.reprocessing.actor if self.reprocessing else "process_feedback"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What `receive_messages` hands on."""
+
+    messages: list[Message]
+    source: Source
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What `parse_messages` hands on: each message with what it says."""
+
+    outcomes: list[tuple[Message, Outcome]]
+    source: Source
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A message that stays in the queue, and why."""
+
+    message: Message
+    reason: RejectedReason
+    detail: str
+
+    def reject(self, queue: str) -> Reject:
+        """Make the record of it; `queue` is where it was received."""
+        seen = glance(self.message.body, self.message.sent_at)
+        return Reject(
+            message_id=self.message.id,
+            body=self.message.body,
+            reason=self.reason.value,
+            detail=self.detail,
+            kind=", ".join(seen.kinds) or None,
+            topic_arn=seen.topic_arn,
+            queue=queue,
+            sent_at=self.message.sent_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted:
+    """What `persist_events` hands on: which messages are done, and which stay.
+
+    Attributes:
+        done: their rows are committed, or they are no feedback: to be acknowledged.
+        left: rejected by the parser or by Postgres: to be handed back.
+        counts: messages `stored`, `duplicates`, `ignored` and `rejected`.
+        reasons: messages by reason of being ignored or rejected.
+        rows: new rows by kind.
+        oldest: time of the oldest event received, stored now or before.
+        source: where they come from. In a dry run all the above is what would be.
+        seconds: of each step so far.
+    """
+
+    done: list[Message]
+    left: list[Left]
+    counts: Mapping[str, int]
+    reasons: Mapping[str, int]
+    rows: Mapping[str, int]
+    oldest: datetime | None
+    source: Source
+    seconds: Mapping[str, float]
+
+
+def events_of(outcome: Outcome) -> tuple[FeedbackEvent, ...]:
+    """Return the events to be stored, those in the good records of a rejected body among them."""
+    if isinstance(outcome, Rejected):
+        return outcome.events
+    return outcome if isinstance(outcome, tuple) else ()
+
+
+def sorted_out(parsed: Parsed, inserted: Inserted) -> Persisted:
+    """Say of each message whether it is done, and why."""
+    done: list[Message] = []
+    left: list[Left] = []
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    times: list[datetime] = []
+    new = set(inserted.new)
+    for message, outcome in parsed.outcomes:
+        events = events_of(outcome)
+        keys = {event.dedupe_key for event in events}
+        rows.update(_kind(event) for event in events if event.dedupe_key in new)
+        times += (event.event_at for event in events)
+        refusals = [inserted.refused[key] for key in sorted(keys) if key in inserted.refused]
+        if isinstance(outcome, Rejected):
+            left.append(Left(message, outcome.reason, outcome.detail))
+        elif refusals:
+            left.append(Left(message, RejectedReason.REFUSED_BY_DATABASE, refusals[0]))
+        elif isinstance(outcome, Ignored):
+            done.append(message)
+            counts["ignored"] += 1
+            reasons[outcome.reason] += 1
+        else:
+            done.append(message)
+            counts["duplicates" if new.isdisjoint(keys) else "stored"] += 1
+        new -= keys  # of two messages with one event, the first has stored it
+    counts["rejected"] = len(left)
+    reasons.update(one.reason for one in left)
+    return Persisted(
+        done=done,
+        left=left,
+        counts=counts,
+        reasons=reasons,
+        rows=rows,
+        oldest=min(times, default=None),
+        source=parsed.source,
+        seconds=parsed.seconds,
+    )
+
+
+def metadata(
+    persisted: Persisted, not_acknowledged: int, seconds: Mapping[str, float]
+) -> dict[str, dg.MetadataValue]:
+    """Sum up a run: numbers, which Dagster plots over the runs, and two tables."""
+    received = len(persisted.done) + len(persisted.left)
+    said: dict[str, dg.MetadataValue] = {"received": dg.MetadataValue.int(received)}
+    for name in ("stored", "duplicates", "ignored", "rejected"):
+        said[name] = dg.MetadataValue.int(persisted.counts.get(name, 0))
+    said["not_acknowledged"] = dg.MetadataValue.int(not_acknowledged)
+    said["new_rows"] = dg.MetadataValue.int(sum(persisted.rows.values()))
+    if persisted.rows:
+        said["new_rows_by_kind"] = _table("kind", "rows", persisted.rows)
+    if persisted.reasons:
+        said["ignored_and_rejected"] = _table("reason", "messages", persisted.reasons)
+    if persisted.oldest:
+        age = (datetime.now(UTC) - persisted.oldest).total_seconds()
+        said["oldest_event_age_seconds"] = dg.MetadataValue.float(round(age, 1))
+    for step, took in seconds.items():
+        said[f"{step}_seconds"] = dg.MetadataValue.float(round(took, 3))
+    return said
+
+
+def _kind(event: FeedbackEvent) -> str:
+    """Name a kind for the metadata; an unknown one's name comes from the body, and may be long."""
+    return event.notification_type if event.notification_type in KINDS else "other"
+
+
+def _table(name: str, counted: str, counts: Mapping[str, int]) -> dg.MetadataValue:
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: str(key), counted: n}) for key, n in sorted(counts.items())],
+        schema=dg.TableSchema([dg.TableColumn(name), dg.TableColumn(counted, "int")]),
+    )

@@ -1,0 +1,149 @@
+"""The record of a reprocess_dlq run: in `ses_feedback_dlq_actions`, as tags of the run, in words.
+
+Whoever looks at the run, at the list of runs or at the table reads who did what, to which messages,
+and how many moved. Nothing here names an address.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dpp_feedback.drained import Reprocessing
+from dpp_feedback.errors import FeedbackError
+from dpp_feedback.masking import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dpp_feedback.dlq.selection import Selection
+    from dpp_feedback.drained import Persisted, Source
+    from dpp_feedback.resources import FeedbackStore
+    from dpp_feedback.store import Store
+
+_TAG = "dpp_feedback/"
+ACTOR = f"{_TAG}actor"
+"""Tag of a run: who started it. Dagster itself has no logins; set it when launching."""
+
+_LONGEST_TAG = 200
+COUNTS = ("stored", "duplicates", "ignored", "rejected")
+
+
+def begin(
+    context: dg.OpExecutionContext, selection: Selection, *, dry_run: bool, store: Store
+) -> Reprocessing:
+    """Record that a run begins, before it receives a message.
+
+    Raises:
+        DatabaseRefused, DatabaseUnavailable: it cannot be recorded.
+    """
+    tags = context.run.tags
+    actor = tags.get(ACTOR) or tags.get("user") or "launched in Dagster"
+    action = store.dlq_actions.begin(
+        "reprocess",
+        actor=actor,
+        selection=selection.as_json(),
+        dry_run=dry_run,
+        run_id=context.run_id,
+    )
+    tag(context, actor=actor, dry_run=str(dry_run).lower(), selection=in_short(selection))
+    return Reprocessing(selection, dry_run, actor, action)
+
+
+def finish(
+    context: dg.OpExecutionContext, store: FeedbackStore, persisted: Persisted, moved: int
+) -> None:
+    """Record how it ended; what cannot be recorded is only warned of, for the work is done."""
+    reprocessing = persisted.source.reprocessing
+    if reprocessing is None:
+        return
+    tag(context, moved=str(moved), result=result(persisted.counts))
+    context.log.info(in_words(persisted))
+    try:
+        with store.connect() as database:
+            database.dlq_actions.finish(
+                reprocessing.action,
+                moved=moved,
+                counts={name: persisted.counts.get(name, 0) for name in COUNTS},
+            )
+    except FeedbackError as error:
+        context.log.warning(f"the end of this run is not in ses_feedback_dlq_actions: {error}")
+
+
+def tag(context: dg.OpExecutionContext, **said: str) -> None:
+    """Add tags to the run, by which Dagster's list of runs can be read and filtered."""
+    context.instance.add_run_tags(
+        context.run_id, {_TAG + name: masked(value)[:_LONGEST_TAG] for name, value in said.items()}
+    )
+
+
+def metadata(persisted: Persisted) -> dict[str, dg.MetadataValue]:
+    """Say in the run's metadata what was asked for, and how it ended."""
+    if persisted.source.reprocessing is None:
+        return {}
+    return {
+        "dry_run": dg.MetadataValue.bool(persisted.source.dry_run),
+        "passed_over": dg.MetadataValue.int(persisted.source.passed_over),
+        "summary": dg.MetadataValue.text(in_words(persisted)),
+    }
+
+
+def in_short(selection: Selection) -> str:
+    """Name a selection in a line; of message ids only how many there are."""
+    if selection.everything:
+        return "all"
+    said = []
+    for name, value in selection.as_json().items():
+        many = f"{len(value)}" if name == "message_ids" else None
+        said.append(f"{name}: {many or (', '.join(value) if isinstance(value, list) else value)}")
+    return "; ".join(said)
+
+
+def result(counts: Mapping[str, int]) -> str:
+    """Say what became of messages, by the names of the counts."""
+    return ", ".join(f"{counts.get(name, 0)} {name}" for name in COUNTS)
+
+
+def in_words(persisted: Persisted) -> str:
+    """Say what a run has done, or would do, and what to do next."""
+    source = persisted.source
+    number = len(persisted.done) + len(persisted.left)
+    said = [_received(source, number)]
+    if number:
+        said.append(", ".join(" ".join(one) for one in told(persisted)) + ".")
+    if source.in_flight:
+        said.append(
+            f"{source.in_flight} were in flight before: another run or a look holds them, or held "
+            "them when it died; they come back by themselves."
+        )
+    if source.dry_run:
+        said.append("Nothing was changed.")
+        if persisted.done:
+            said.append("Launch it again with dry_run: false (in a terminal: --no-dry-run).")
+    return " ".join(said)
+
+
+def told(persisted: Persisted) -> list[tuple[str, str]]:
+    """Return how many messages, and what became of them or would become."""
+    dry_run = persisted.source.dry_run
+    words = {
+        "stored": "would be stored" if dry_run else "stored",
+        "duplicates": "there already",
+        "ignored": "would be ignored" if dry_run else "ignored",
+        "rejected": "would still be rejected" if dry_run else "still rejected",
+    }
+    return [(f"{persisted.counts.get(name, 0):,}", words[name]) for name in COUNTS]
+
+
+def _received(source: Source, number: int) -> str:
+    others = f"{source.passed_over:,} others were looked at and handed back"
+    if number == 0 and source.passed_over:
+        return (
+            f"No message is selected; {others}. `dpp-feedback dlq list` shows the reasons that "
+            "there are."
+        )
+    if number == 0:
+        return "No message was received."
+    what = "Dry run over" if source.dry_run else "Of"
+    return f"{what} {number:,} messages" + (f" ({others})" if source.passed_over else "") + ":"
