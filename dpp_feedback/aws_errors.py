@@ -62,9 +62,15 @@ def explaining(
         AwsRefused, AwsUnavailable: the call failed.
     """
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
+    except ResponseParserError:
+        raise AwsUnavailable(
+            f"What answered {operation} does not speak as {service} does: check AWS_ENDPOINT_URL "
+            "and proxies."
+        ) from None
     # The last two: boto3 reads its settings, the token of the pod's role, and an answer.
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
         raise _explained(error, operation, setting, url, service) from None

@@ -15,6 +15,7 @@ import dagster as dg
 from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Outcome, Rejected, RejectedReason
 from dpp_feedback.feedback.glance import glance
 from dpp_feedback.feedback.kinds import KINDS
+from dpp_feedback.masking import masked
 from dpp_feedback.rejects import Reject
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Left:
             body=self.message.body,
             reason=self.reason.value,
             detail=self.detail,
-            kind=", ".join(seen.kinds) or None,
+            kind=masked(", ".join(seen.kinds)) or None,
             topic_arn=seen.topic_arn,
             queue=queue,
             sent_at=self.message.sent_at,

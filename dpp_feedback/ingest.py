@@ -30,8 +30,9 @@ from dpp_feedback.drained import (
 )
 from dpp_feedback.errors import PassingError
 from dpp_feedback.feedback.parser import parse
+from dpp_feedback.look import holding_seconds
 from dpp_feedback.plainly import told_plainly
-from dpp_feedback.queue import THREADS, looking_seconds
+from dpp_feedback.queue import THREADS
 from dpp_feedback.resources import FeedbackQueue, FeedbackStore
 from dpp_feedback.store import Inserted
 
@@ -79,7 +80,7 @@ def receive_messages(
             limit = min(limit, len(selection.message_ids))
         # A selection may have to go through the whole queue for a few messages.
         expected = min(depth.waiting, limit) if selection.everything else depth.waiting
-        held_seconds = looking_seconds(replace(depth, waiting=expected))
+        held_seconds = holding_seconds(depth.visibility_timeout, expected)
         start = perf_counter()
         taken = source.receive(
             limit,

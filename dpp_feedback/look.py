@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dpp_feedback.errors import FeedbackError
-from dpp_feedback.messages import BATCH, THREADS, Depth, Message
+from dpp_feedback.messages import BATCH, THREADS, Depth, Message, counted
 
 if TYPE_CHECKING:
     from typing import Self
@@ -29,15 +29,21 @@ _MESSAGES_PER_THREAD = 50
 _MOST_IN_FLIGHT = 120_000
 
 
-def looking_seconds(depth: Depth) -> int:
-    """How long messages stay out of sight when somebody looks at all of them, or reprocesses them.
+def holding_seconds(visibility_timeout: int, messages: int) -> int:
+    """How long messages stay out of sight while as many as these are received.
 
     The queue's own visibility timeout, or three times as long as so many messages take at 500 a
-    second; at least 30 seconds, at most 12 hours. Receiving ends after a third of it, so that the
-    first message does not come back before the last one is dealt with.
+    second; at most 12 hours. Receiving ends after a third of it, so that the first message does
+    not come back before the last one is dealt with.
     """
-    slowly = 3 * (depth.waiting + depth.in_flight) / _MESSAGES_PER_SECOND
-    return min(max(depth.visibility_timeout, ceil(slowly), _SHORTEST), _LONGEST)
+    return min(max(visibility_timeout, ceil(3 * messages / _MESSAGES_PER_SECOND)), _LONGEST)
+
+
+def looking_seconds(depth: Depth) -> int:
+    """How long messages stay out of sight when somebody looks at them; at least 30 seconds."""
+    return max(
+        holding_seconds(depth.visibility_timeout, depth.waiting + depth.in_flight), _SHORTEST
+    )
 
 
 class Look:
@@ -108,7 +114,7 @@ class Look:
     def __exit__(self, *_: object) -> None:
         """Hand everything back."""
         if not self._read:
-            self._whys.append(f"The look was stopped after {_messages(self.seen)}.")
+            self._whys.append(f"The look was stopped after {counted(self.seen)}.")
         try:
             self._hand_back()
         except BaseException:  # a second Ctrl-C, while the first one waits for this
@@ -180,7 +186,7 @@ class Look:
         elsewhere = max(self.depth.in_flight, now)
         if elsewhere > 0:
             whys.append(
-                f"{_messages(elsewhere)} {'was' if elsewhere == 1 else 'were'} in flight and "
+                f"{counted(elsewhere)} {'was' if elsewhere == 1 else 'were'} in flight and "
                 "could not be seen: another look or run holds them, or one that was killed. They "
                 f"come back, as a rule, within {self._timeout} s."
             )
@@ -193,10 +199,6 @@ class Look:
         failed = self._source.hand_back(self._held)
         if failed:
             self._whys.append(
-                f"{_messages(len(failed))} could not be handed back, and will be back after "
+                f"{counted(len(failed))} could not be handed back, and will be back after "
                 f"{self._timeout} s: {next(iter(failed.values()))}"
             )
-
-
-def _messages(number: int) -> str:
-    return "1 message" if number == 1 else f"{number:,} messages"

@@ -15,8 +15,6 @@ from dpp_feedback.errors import FeedbackError
 from dpp_feedback.masking import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dpp_feedback.dlq.selection import Selection
     from dpp_feedback.drained import Persisted, Source
     from dpp_feedback.resources import FeedbackStore
@@ -58,7 +56,7 @@ def finish(
     reprocessing = persisted.source.reprocessing
     if reprocessing is None:
         return
-    tag(context, moved=str(moved), result=result(persisted.counts))
+    tag(context, moved=str(moved), result=", ".join(" ".join(one) for one in told(persisted)))
     context.log.info(in_words(persisted))
     try:
         with store.connect() as database:
@@ -98,11 +96,6 @@ def in_short(selection: Selection) -> str:
         many = f"{len(value)}" if name == "message_ids" else None
         said.append(f"{name}: {many or (', '.join(value) if isinstance(value, list) else value)}")
     return "; ".join(said)
-
-
-def result(counts: Mapping[str, int]) -> str:
-    """Say what became of messages, by the names of the counts."""
-    return ", ".join(f"{counts.get(name, 0)} {name}" for name in COUNTS)
 
 
 def in_words(persisted: Persisted) -> str:

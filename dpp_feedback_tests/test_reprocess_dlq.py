@@ -525,7 +525,7 @@ def test_each_run_is_recorded_in_a_table_and_in_its_tags(dead: DeadLetters) -> N
         "dry_run": "false",
         "selection": "kinds: Bounce; message_ids: 3",
         "moved": "1",
-        "result": "1 stored, 0 duplicates, 0 ignored, 0 rejected",
+        "result": "1 stored, 0 there already, 0 ignored, 0 still rejected",
     }
 
 

@@ -62,6 +62,7 @@ PAGES = {
     f"launchpad-{job.replace('_', '-')}": Page(f"{LOCATION}/jobs/{job}/playground", ("Launch Run",))
     for job in (
         "process_feedback",
+        "reprocess_dlq",
         "daily_rollup",
         "bounce_rate_report",
         "suppression_list",
