@@ -66,11 +66,9 @@ def explaining(
 
     try:
         yield
-    except ResponseParserError:
-        raise AwsUnavailable(
-            f"What answered {operation} does not speak as {service} does: check AWS_ENDPOINT_URL "
-            "and proxies."
-        ) from None
+    # botocore knows neither as an error of its own. KeyError: an answer without what it must hold.
+    except (ResponseParserError, KeyError):
+        raise not_aws(operation, service=service) from None
     # The last two: boto3 reads its settings, the token of the pod's role, and an answer.
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
         raise _explained(error, operation, setting, url, service) from None
@@ -107,10 +105,11 @@ def _explained(
     )
 
 
-def not_sqs(operation: str) -> AwsUnavailable:
-    """Say that something else than SQS answered: a proxy, or the portal of a network."""
+def not_aws(operation: str, *, service: str = "SQS") -> AwsUnavailable:
+    """Say that something else than AWS answered: a proxy, or the portal of a network."""
     return AwsUnavailable(
-        f"What answered {operation} does not speak as SQS does: check AWS_ENDPOINT_URL and proxies."
+        f"What answered {operation} does not speak as {service} does: check AWS_ENDPOINT_URL and "
+        "proxies."
     )
 
 

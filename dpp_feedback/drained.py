@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Outcome, Rejected, RejectedReason
-from dpp_feedback.feedback.glance import glance
+from dpp_feedback.feedback.glance import events_of, glance
 from dpp_feedback.feedback.kinds import KINDS
-from dpp_feedback.masking import masked
 from dpp_feedback.rejects import Reject
 
 if TYPE_CHECKING:
@@ -100,16 +99,7 @@ class Left:
     def reject(self, queue: str) -> Reject:
         """Make the record of it; `queue` is where it was received."""
         seen = glance(self.message.body, self.message.sent_at)
-        return Reject(
-            message_id=self.message.id,
-            body=self.message.body,
-            reason=self.reason.value,
-            detail=self.detail,
-            kind=masked(", ".join(seen.kinds)) or None,
-            topic_arn=seen.topic_arn,
-            queue=queue,
-            sent_at=self.message.sent_at,
-        )
+        return Reject.of(self.message, seen, self.reason.value, self.detail, queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +125,6 @@ class Persisted:
     oldest: datetime | None
     source: Source
     seconds: Mapping[str, float]
-
-
-def events_of(outcome: Outcome) -> tuple[FeedbackEvent, ...]:
-    """Return the events to be stored, those in the good records of a rejected body among them."""
-    if isinstance(outcome, Rejected):
-        return outcome.events
-    return outcome if isinstance(outcome, tuple) else ()
 
 
 def sorted_out(parsed: Parsed, inserted: Inserted) -> Persisted:

@@ -24,11 +24,11 @@ from dpp_feedback.drained import (
     Persisted,
     Received,
     Source,
-    events_of,
     metadata,
     sorted_out,
 )
 from dpp_feedback.errors import PassingError
+from dpp_feedback.feedback.glance import events_of
 from dpp_feedback.feedback.parser import parse
 from dpp_feedback.look import holding_seconds
 from dpp_feedback.plainly import told_plainly
@@ -55,6 +55,7 @@ def receive_messages(
     failed, and an outage of any length sends no good message to the DLQ.
     """
     with told_plainly():
+        actor = reprocess_record.who(context) if config.reprocess else ""
         selection = config.reprocess.selection() if config.reprocess else Selection.of()
         source = queue.connect()
         if config.reprocess and source.redrive_policy():
@@ -67,7 +68,11 @@ def receive_messages(
             database.check()
             reprocessing = (
                 reprocess_record.begin(
-                    context, selection, dry_run=config.reprocess.dry_run, store=database
+                    context,
+                    selection,
+                    actor=actor,
+                    dry_run=config.reprocess.dry_run,
+                    store=database,
                 )
                 if config.reprocess
                 else None
@@ -198,7 +203,7 @@ def acknowledge_messages(
                 f"{len(kept)} messages come again only after the visibility timeout: {_why(kept)}"
             )
         if persisted.source.reprocessing:
-            reprocess_record.finish(context, store, persisted, len(done) - len(failed))
+            reprocess_record.finish(context, store, persisted, len(failed))
         if failed:
             if len(failed) == len(done):
                 raise AwsRefused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -64,6 +65,21 @@ class Taken:
     messages: list[Message]
     errors: list[FeedbackError]
     passed_over: int = 0
+
+
+def encoded(body: str) -> bytes:
+    r"""Return a body in UTF-8; half of a surrogate pair, as JSON's `\ud800` makes one, too."""
+    return body.encode("utf-8", "surrogatepass")
+
+
+def sha256_of(body: str) -> str:
+    """Return the SHA-256 of a body's UTF-8, in hexadecimal."""
+    return sha256(encoded(body)).hexdigest()
+
+
+def counted(messages: int) -> str:
+    """Say how many messages."""
+    return "1 message" if messages == 1 else f"{messages:,} messages"
 
 
 class Source(Protocol):

@@ -153,10 +153,6 @@ class MoveTasks:
                 if sentence:
                     raise AwsRefused(sentence) from None
                 raise
-            except KeyError:  # an answer without what it must hold
-                raise AwsRefused(
-                    f"What answers {operation} does not speak as SQS does: check AWS_ENDPOINT_URL."
-                ) from None
 
     def _sentence(self, operation: str, error: ClientError) -> str | None:
         """What these calls alone are refused for; None: aws_errors.py knows it."""

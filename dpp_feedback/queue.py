@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dpp_feedback.aws_errors import AwsRefused, explaining, not_sqs
+from dpp_feedback.aws_errors import AwsRefused, explaining, not_aws
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.look import Look, looking_seconds
 from dpp_feedback.messages import BATCH, THREADS, Depth, Message, Taken
@@ -143,7 +143,7 @@ class Queue:
         """Ask how long a message is kept, from when it was first sent; raises as `depth`."""
         said = self._attributes("MessageRetentionPeriod").get("MessageRetentionPeriod", "")
         if not said.isdecimal():
-            raise not_sqs("GetQueueAttributes")
+            raise not_aws("GetQueueAttributes")
         return timedelta(seconds=int(said))
 
     def redrive_policy(self) -> RedrivePolicy | None:
@@ -155,7 +155,7 @@ class Queue:
             policy = json.loads(said)
             return RedrivePolicy(str(policy["deadLetterTargetArn"]), int(policy["maxReceiveCount"]))
         except (KeyError, TypeError, ValueError):
-            raise not_sqs("GetQueueAttributes") from None
+            raise not_aws("GetQueueAttributes") from None
 
     def receive(
         self,
@@ -259,7 +259,7 @@ class Queue:
         try:
             return [_message(raw) for raw in said.get("Messages", [])]
         except (KeyError, ValueError):
-            raise not_sqs("ReceiveMessage") from None
+            raise not_aws("ReceiveMessage") from None
 
     def _attributes(self, *names: QueueAttributeNameType) -> dict[QueueAttributeNameType, str]:
         with self._explaining("GetQueueAttributes"):
@@ -267,7 +267,7 @@ class Queue:
                 "Attributes"
             )
         if said is None:
-            raise not_sqs("GetQueueAttributes")
+            raise not_aws("GetQueueAttributes")
         return said
 
     def _in_batches(

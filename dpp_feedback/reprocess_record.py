@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dpp_feedback.dlq.actor import without_address
 from dpp_feedback.drained import Reprocessing
 from dpp_feedback.errors import FeedbackError
-from dpp_feedback.masking import masked
 
 if TYPE_CHECKING:
     from dpp_feedback.dlq.selection import Selection
@@ -28,16 +28,27 @@ _LONGEST_TAG = 200
 COUNTS = ("stored", "duplicates", "ignored", "rejected")
 
 
+def who(context: dg.OpExecutionContext) -> str:
+    """Say who started the run, by its tags; there an address is masked from now on."""
+    tags = context.run.tags
+    actor = tags.get(ACTOR) or tags.get("user") or "launched in Dagster"
+    tag(context, actor=without_address(actor))
+    return actor
+
+
 def begin(
-    context: dg.OpExecutionContext, selection: Selection, *, dry_run: bool, store: Store
+    context: dg.OpExecutionContext,
+    selection: Selection,
+    *,
+    actor: str,
+    dry_run: bool,
+    store: Store,
 ) -> Reprocessing:
     """Record that a run begins, before it receives a message.
 
     Raises:
         DatabaseRefused, DatabaseUnavailable: it cannot be recorded.
     """
-    tags = context.run.tags
-    actor = tags.get(ACTOR) or tags.get("user") or "launched in Dagster"
     action = store.dlq_actions.begin(
         "reprocess",
         actor=actor,
@@ -45,18 +56,21 @@ def begin(
         dry_run=dry_run,
         run_id=context.run_id,
     )
-    tag(context, actor=actor, dry_run=str(dry_run).lower(), selection=in_short(selection))
+    tag(context, dry_run=str(dry_run).lower(), selection=in_short(selection))
     return Reprocessing(selection, dry_run, actor, action)
 
 
 def finish(
-    context: dg.OpExecutionContext, store: FeedbackStore, persisted: Persisted, moved: int
+    context: dg.OpExecutionContext, store: FeedbackStore, persisted: Persisted, not_deleted: int
 ) -> None:
     """Record how it ended; what cannot be recorded is only warned of, for the work is done."""
     reprocessing = persisted.source.reprocessing
     if reprocessing is None:
         return
-    tag(context, moved=str(moved), result=", ".join(" ".join(one) for one in told(persisted)))
+    done = 0 if reprocessing.dry_run else len(persisted.done)
+    moved = done - not_deleted
+    result = ", ".join(" ".join(one) for one in told(persisted)) or "nothing"
+    tag(context, moved=str(moved), result=result)
     context.log.info(in_words(persisted))
     try:
         with store.connect() as database:
@@ -64,15 +78,18 @@ def finish(
                 reprocessing.action,
                 moved=moved,
                 counts={name: persisted.counts.get(name, 0) for name in COUNTS},
+                error=f"{not_deleted} of {done} messages could not be deleted"
+                if not_deleted
+                else None,
             )
     except FeedbackError as error:
         context.log.warning(f"the end of this run is not in ses_feedback_dlq_actions: {error}")
 
 
 def tag(context: dg.OpExecutionContext, **said: str) -> None:
-    """Add tags to the run, by which Dagster's list of runs can be read and filtered."""
+    """Add tags to the run, by which Dagster's list of runs can be read; without addresses."""
     context.instance.add_run_tags(
-        context.run_id, {_TAG + name: masked(value)[:_LONGEST_TAG] for name, value in said.items()}
+        context.run_id, {_TAG + name: value[:_LONGEST_TAG] for name, value in said.items()}
     )
 
 
@@ -80,11 +97,14 @@ def metadata(persisted: Persisted) -> dict[str, dg.MetadataValue]:
     """Say in the run's metadata what was asked for, and how it ended."""
     if persisted.source.reprocessing is None:
         return {}
-    return {
+    said: dict[str, dg.MetadataValue] = {
         "dry_run": dg.MetadataValue.bool(persisted.source.dry_run),
         "passed_over": dg.MetadataValue.int(persisted.source.passed_over),
         "summary": dg.MetadataValue.text(in_words(persisted)),
     }
+    if persisted.source.dry_run and persisted.done:
+        said["next_step"] = dg.MetadataValue.text("Launch it again with dry_run: false.")
+    return said
 
 
 def in_short(selection: Selection) -> str:
@@ -99,7 +119,7 @@ def in_short(selection: Selection) -> str:
 
 
 def in_words(persisted: Persisted) -> str:
-    """Say what a run has done, or would do, and what to do next."""
+    """Say what a run has done, or would do."""
     source = persisted.source
     number = len(persisted.done) + len(persisted.left)
     said = [_received(source, number)]
@@ -112,13 +132,11 @@ def in_words(persisted: Persisted) -> str:
         )
     if source.dry_run:
         said.append("Nothing was changed.")
-        if persisted.done:
-            said.append("Launch it again with dry_run: false (in a terminal: --no-dry-run).")
     return " ".join(said)
 
 
 def told(persisted: Persisted) -> list[tuple[str, str]]:
-    """Return how many messages, and what became of them or would become."""
+    """Return how many messages, and what became of them or would become; without zeros."""
     dry_run = persisted.source.dry_run
     words = {
         "stored": "would be stored" if dry_run else "stored",
@@ -126,7 +144,8 @@ def told(persisted: Persisted) -> list[tuple[str, str]]:
         "ignored": "would be ignored" if dry_run else "ignored",
         "rejected": "would still be rejected" if dry_run else "still rejected",
     }
-    return [(f"{persisted.counts.get(name, 0):,}", words[name]) for name in COUNTS]
+    counts = [(persisted.counts.get(name, 0), words[name]) for name in COUNTS]
+    return [(f"{number:,}", what) for number, what in counts if number]
 
 
 def _received(source: Source, number: int) -> str:

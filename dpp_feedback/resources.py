@@ -24,9 +24,34 @@ if TYPE_CHECKING:
     from dpp_feedback.notify import Channels
     from dpp_feedback.ses import Ses
 
+SETTINGS = frozenset(
+    {
+        "DATABASE_URL",
+        "SQS_QUEUE_URL",
+        "SQS_DLQ_URL",
+        "SNS_BOUNCE_ARN",
+        "SNS_COMPLAINT_ARN",
+        "SNS_DELIVERY_ARN",
+        "AWS_REGION",
+        "AWS_ENDPOINT_URL",
+        "SES_FEEDBACK_ALERT_TOPIC_ARN",
+        "SES_FEEDBACK_MAIL_FROM",
+        "SES_FEEDBACK_MAIL_TO",
+        "SES_FEEDBACK_MAX_PARALLEL_RUNS",
+        "SES_FEEDBACK_MIN_VOLUME",
+        "SES_FEEDBACK_REJECT_KEY",
+        "SES_FEEDBACK_REPORTS",
+        "SES_FEEDBACK_SLACK_WEBHOOK_URL",
+        "SES_FEEDBACK_TIME_ZONE",
+        "SES_FEEDBACK_VERIFIED_DOMAINS",
+    }
+)
+"""Every variable that the product knows; boto3, libpq and Dagster know more."""
+
 _KEY_LENGTH = 16
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
 _DOMAIN = re.compile(r"[^\s@,/:]+\.[^\s@,/:.]+")
+_TOPIC = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
@@ -222,6 +247,42 @@ def aws_region() -> str:
             f"AWS_REGION is {region!r}, no name of a region. Write one like ap-northeast-2."
         )
     return region
+
+
+def endpoint_url() -> str | None:
+    """Read `AWS_ENDPOINT_URL`, as boto3 does: where a stand-in for AWS listens."""
+    return _optional("AWS_ENDPOINT_URL")
+
+
+def topic_arn(name: str) -> str | None:
+    """Read `SNS_BOUNCE_ARN`, `SNS_COMPLAINT_ARN` or `SNS_DELIVERY_ARN`; None if it is not set.
+
+    Args:
+        name: of the setting.
+
+    Raises:
+        SettingError: it is no ARN of a standard topic, or AWS_REGION is another region or
+            malformed.
+    """
+    arn, region = _optional(name), aws_region()
+    if arn is None:
+        return None
+    topic = _TOPIC.fullmatch(arn)
+    if topic is None:  # ".fifo" too: SES publishes to standard topics only
+        raise SettingError(
+            f"{name} is no ARN of a standard topic. Write arn:aws:sns:{region}:<account>:<topic>; "
+            "`aws sns list-topics` prints them."
+        )
+    if topic["region"] != region:
+        raise SettingError(
+            f"{name} is in {topic['region']}, AWS_REGION says {region}. Correct one of them."
+        )
+    return arn
+
+
+def names_set() -> frozenset[str]:
+    """Name the variables of the environment that are not empty, whoever's they are; no value."""
+    return frozenset(name for name in os.environ if _optional(name))
 
 
 def max_parallel_runs() -> int:

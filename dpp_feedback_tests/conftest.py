@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -15,7 +16,8 @@ import boto3
 import psycopg
 import pytest
 
-from dpp_feedback.local import ports, wiring
+from dpp_feedback.local import ports, postgres, wiring
+from dpp_feedback.local.postgres import EmbeddedPostgres
 from dpp_feedback.local.stack import Stack
 from dpp_feedback.migrate import migrate
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", metavar="FOLDER", help="take pictures of Dagster's pages")
+    parser.addoption("--cluster", action="store_true", help="use the cluster of KUBECONFIG")
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +57,34 @@ def database(database_url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]
     migrate(database_url)
     with closing(psycopg.connect(database_url, autocommit=True)) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def pgcrypto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server of the system's own packages: the wheel's has no extensions."""
+    found = [
+        path
+        for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        if Path(f"/usr/share/postgresql/{path.parent.name}/extension/pgcrypto.control").exists()
+        and (path / "initdb").exists()
+    ]
+    if not found:
+        pytest.skip("no PostgreSQL with pgcrypto is installed under /usr/lib/postgresql")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres, "_programs", lambda: found[-1])
+        server = EmbeddedPostgres(tmp_path_factory.mktemp("pgcrypto"), ports.free_port())
+        server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def crypto_url(pgcrypto_server: EmbeddedPostgres) -> str:
+    """A migrated database of the test's own, whose server has pgcrypto to offer."""
+    name = f"crypto_{uuid4().hex}"
+    pgcrypto_server.create_database(name)
+    migrate(pgcrypto_server.url(name))
+    return pgcrypto_server.url(name)
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ RANKS = {
     "dpp_feedback.schedules": 10,
     "dpp_feedback.sensors": 10,
     "dpp_feedback.definitions": 11,
+    "dpp_feedback.doctor": 12,
     "dpp_feedback.local": 12,
     "dpp_feedback.commands": 13,
     "dpp_feedback.cli": 14,

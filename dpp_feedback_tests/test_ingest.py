@@ -11,6 +11,7 @@ import pytest
 from dpp_feedback.definitions import defs
 from dpp_feedback.ingest import process_feedback
 from dpp_feedback.queue import Queue, Taken
+from dpp_feedback_tests.failures import failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,15 +120,6 @@ def bench(
     return Bench(instance, environment, sqs, database)
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> str:
-    assert not result.success
-    (failed,) = [event for event in result.all_events if event.is_step_failure]
-    error = failed.step_failure_data.error
-    assert error
-    assert error.stack == []
-    return error.message.removeprefix("dagster._core.definitions.events.Failure: ").strip()
-
-
 def test_a_run_stores_acknowledges_and_counts(bench: Bench) -> None:
     bench.send(
         _bounce(1), _bounce(2, "a@example.org", "B@example.org"), _bounce(1), CONTROL, "{}", "no"
@@ -200,7 +192,7 @@ def test_while_the_database_is_away_no_message_is_received(
     with monkeypatch.context() as patched:
         patched.setenv("DATABASE_URL", url)
         for _ in range(6):
-            assert _failure(bench.run()).startswith(said)
+            assert failure(bench.run()).startswith(said)
     assert bench.depth("SQS_DLQ_URL") == (0, 0)
     assert bench.receive_counts() == [0]
 
@@ -210,7 +202,7 @@ def test_a_database_that_is_not_migrated_is_named_and_no_message_is_received(
 ) -> None:
     bench.send(_bounce(1))
     database.execute("DROP TABLE public.ses_feedback_events CASCADE")
-    said = _failure(bench.run())
+    said = failure(bench.run())
     assert said == (
         "Inserting into public.ses_feedback_events fails: a table is missing in the database of "
         "DATABASE_URL. Run `dpp-feedback migrate`."
@@ -222,7 +214,7 @@ def test_a_queue_that_does_not_exist_is_named(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SQS_QUEUE_URL", bench.environment["SQS_QUEUE_URL"] + "-missing")
-    assert _failure(bench.run()).startswith("SQS_QUEUE_URL names a queue that does not exist: ")
+    assert failure(bench.run()).startswith("SQS_QUEUE_URL names a queue that does not exist: ")
 
 
 def test_a_row_that_postgres_refuses_keeps_only_its_own_message(
@@ -315,7 +307,7 @@ def test_a_run_that_can_acknowledge_nothing_fails_and_says_it(
     monkeypatch.setattr(
         Queue, "acknowledge", lambda _, messages: dict.fromkeys([m.id for m in messages], "Denied.")
     )
-    assert _failure(bench.run()) == (
+    assert failure(bench.run()) == (
         "None of 2 messages could be acknowledged, though their rows are committed: they come "
         "again, and in the end reach the DLQ. Denied."
     )

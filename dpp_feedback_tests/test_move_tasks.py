@@ -316,7 +316,7 @@ def test_an_answer_without_a_handle_is_not_taken_for_one(
 ) -> None:
     monkeypatch.setattr(_Sqs, "said", {})
     monkeypatch.setattr(_Sqs, "status", 200)
-    with pytest.raises(AwsRefused, match="does not speak as SQS does"):
+    with pytest.raises(AwsUnavailable, match="does not speak as SQS does"):
         refusing.move_tasks.start(None)
 
 

@@ -14,18 +14,16 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from dpp_feedback import rejects as rejects_module
 from dpp_feedback.connection import DatabaseRefused
 from dpp_feedback.feedback.parser import PARSER_VERSION
-from dpp_feedback.local import ports
-from dpp_feedback.local import postgres as local_postgres
 from dpp_feedback.migrate import migrate
-from dpp_feedback.rejects import Reject, Rejects, Resolution
+from dpp_feedback.rejects import Reject, Rejects, Resolution, table
 from dpp_feedback.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dpp_feedback.local.postgres import EmbeddedPostgres
     from dpp_feedback.local.stack import Stack
 
     Database = psycopg.Connection[tuple[Any, ...]]
@@ -91,8 +89,11 @@ def test_a_message_that_comes_again_is_seen_once_more(rejects: Rejects) -> None:
     assert (row.reason, row.detail) == ("missing_details", "changed")
     assert row.first_seen_at < row.last_seen_at
     assert rejects.find(["other"])["other"].times_seen == 1
+    rejects.record([later], run_id="two")  # it tries again, as after a lost connection
+    assert rejects.find(["m"])["m"].times_seen == 2
     rejects.record([later], run_id=None)
-    assert rejects.find(["m"])["m"].last_run_id == "two"
+    row = rejects.find(["m"])["m"]
+    assert (row.times_seen, row.last_run_id) == (3, "two")
 
 
 @pytest.mark.parametrize("resolution", [Resolution.REPROCESSED, "expired", "discarded"])
@@ -212,7 +213,7 @@ def test_a_row_whose_message_comes_in_a_later_batch_is_not_taken_over(
 ) -> None:
     rejects.record([_reject("z", "body")], run_id="one")
     rejects.mark_redriven(DLQ)
-    monkeypatch.setattr(rejects_module, "_BATCH", 1)
+    monkeypatch.setattr(table, "_BATCH", 1)
     rejects.record([_reject("a", "body"), _reject("z", "body")], run_id="two")
     assert _all(database, "message_id, times_seen") == [("a", 1), ("z", 2)]
 
@@ -324,7 +325,7 @@ def test_what_waits_is_counted_by_reason_and_by_parser(
     assert rejects.refused() == {"refused"}
     assert dict(rejects.waiting().by_reason) == {"not_json": 3, "refused_by_database": 1}
     assert rejects.waiting().older == 0
-    monkeypatch.setattr(rejects_module, "PARSER_VERSION", PARSER_VERSION + 1)
+    monkeypatch.setattr(table, "PARSER_VERSION", PARSER_VERSION + 1)
     assert rejects.waiting().older == 4
     before = rejects.find(["0"])["0"]
     rejects.judge({"0": ("missing_details", "now"), "gone": ("x", "x"), "not there": ("x", "x")})
@@ -377,36 +378,6 @@ def test_a_missing_table_is_said_with_the_command_that_makes_it(database_url: st
 
 
 # Kept bodies
-
-
-@pytest.fixture(scope="module")
-def pgcrypto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A server of the system's own packages: the wheel's has no extensions."""
-    found = [
-        path
-        for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        if Path(f"/usr/share/postgresql/{path.parent.name}/extension/pgcrypto.control").exists()
-        and (path / "initdb").exists()
-    ]
-    if not found:
-        pytest.skip("no PostgreSQL with pgcrypto is installed under /usr/lib/postgresql")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local_postgres, "_programs", lambda: found[-1])
-        server = local_postgres.EmbeddedPostgres(
-            tmp_path_factory.mktemp("pgcrypto"), ports.free_port()
-        )
-        server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def crypto_url(pgcrypto_server: local_postgres.EmbeddedPostgres) -> str:
-    """A migrated database of the test's own, whose server has pgcrypto to offer."""
-    name = f"crypto_{uuid4().hex}"
-    pgcrypto_server.create_database(name)
-    migrate(pgcrypto_server.url(name))
-    return pgcrypto_server.url(name)
 
 
 @pytest.fixture(params=["public", "extensions", 'odd "schema"'])
@@ -521,7 +492,7 @@ def test_a_database_without_pgcrypto_is_found_before_a_message_is_received(
 
 
 def test_neither_key_nor_body_is_in_the_server_s_log_of_a_statement_that_fails(
-    pgcrypto_server: local_postgres.EmbeddedPostgres, crypto: Database, crypto_url: str
+    pgcrypto_server: EmbeddedPostgres, crypto: Database, crypto_url: str
 ) -> None:
     crypto.execute("ALTER TABLE public.ses_feedback_rejects ADD CHECK (body IS NULL)")
     with Store.connect(crypto_url, KEY) as store:

@@ -17,17 +17,22 @@ from dpp_feedback.alert_inputs import started_by_hand
 from dpp_feedback.definitions import defs
 from dpp_feedback.ingest import process_feedback
 from dpp_feedback.local.traffic import traffic
+from dpp_feedback.queue import Queue
 from dpp_feedback.reprocess import NAME
+from dpp_feedback_tests.failures import failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import psycopg
     from mypy_boto3_sqs import SQSClient
 
+    from dpp_feedback.queue import Message
+
     Database = psycopg.Connection[tuple[Any, ...]]
 
 CONTROL = "Successfully validated SNS topic for Amazon SES event publishing."
+ROLE = "arn:aws:sts::123456789012:assumed-role/operator"
 COUNTS = ("received", "stored", "duplicates", "ignored", "rejected", "new_rows")
 # Runs the job in this process, and is killed by itself where a test puts the bomb.
 _SUICIDE = """
@@ -185,15 +190,6 @@ def dead(
     instance: dg.DagsterInstance, environment: dict[str, str], sqs: SQSClient, database: Database
 ) -> DeadLetters:
     return DeadLetters(instance, environment, sqs, database)
-
-
-def _failure(result: dg.ExecuteInProcessResult) -> str:
-    assert not result.success
-    (failed,) = [event for event in result.all_events if event.is_step_failure]
-    error = failed.step_failure_data.error
-    assert error
-    assert error.stack == []
-    return error.message.removeprefix("dagster._core.definitions.events.Failure: ").strip()
 
 
 def _counts(told: dict[str, Any]) -> dict[str, Any]:
@@ -460,7 +456,7 @@ def test_config_is_checked_before_anything_moves(
     dead: DeadLetters, config: dict[str, Any], said: str
 ) -> None:
     dead.send(bounce(1))
-    assert said in _failure(dead.run(dry_run=False, **config))
+    assert said in failure(dead.run(dry_run=False, **config))
     assert dead.depth() == (1, 0)
     assert dead.column("SELECT count(*) FROM public.ses_feedback_dlq_actions") == [0]
 
@@ -470,7 +466,7 @@ def test_a_main_queue_named_by_mistake_is_refused(
 ) -> None:
     dead.send(bounce(1), setting="SQS_QUEUE_URL")
     monkeypatch.setenv("SQS_DLQ_URL", dead.environment["SQS_QUEUE_URL"])
-    assert _failure(dead.run()).startswith("The queue of SQS_DLQ_URL has a redrive policy")
+    assert failure(dead.run()).startswith("The queue of SQS_DLQ_URL has a redrive policy")
 
 
 @pytest.mark.parametrize(
@@ -485,7 +481,7 @@ def test_a_queue_that_cannot_be_is_named(
     dead: DeadLetters, monkeypatch: pytest.MonkeyPatch, url: str, said: str
 ) -> None:
     monkeypatch.setenv("SQS_DLQ_URL", dead.url + url if url else "")
-    assert _failure(dead.run()).startswith(said)
+    assert failure(dead.run()).startswith(said)
 
 
 def test_while_the_database_is_away_no_dead_letter_is_received(
@@ -493,7 +489,7 @@ def test_while_the_database_is_away_no_dead_letter_is_received(
 ) -> None:
     dead.send(bounce(1))
     monkeypatch.setenv("DATABASE_URL", "postgresql://postgres@127.0.0.1:1/db")
-    assert _failure(dead.run(dry_run=False)).startswith("The database of DATABASE_URL does not")
+    assert failure(dead.run(dry_run=False)).startswith("The database of DATABASE_URL does not")
     assert dead.depth() == (1, 0)
 
 
@@ -504,7 +500,7 @@ def test_each_run_is_recorded_in_a_table_and_in_its_tags(dead: DeadLetters) -> N
     run = job.execute_in_process(
         run_config={"dry_run": False, "message_ids": ids, "kinds": ["Bounce"]},
         instance=dead.instance,
-        tags={"dpp_feedback/actor": "jane.doe@example.com"},
+        tags={"dpp_feedback/actor": f"{ROLE}/jane.doe@example.com"},
     )
     found = dead.database.execute(
         """SELECT action, actor, selection, dry_run, run_id, moved, counts, error
@@ -514,19 +510,36 @@ def test_each_run_is_recorded_in_a_table_and_in_its_tags(dead: DeadLetters) -> N
     looked, moved = found
     assert looked[:4] == ("reprocess", "launched in Dagster", {"reasons": ["readable"]}, True)
     assert looked[5:] == (0, {"stored": 2, "duplicates": 0, "ignored": 0, "rejected": 0}, None)
-    assert moved[0:2] == ("reprocess", "jane.doe@example.com")
+    assert moved[0:2] == ("reprocess", f"{ROLE}/jane.doe@example.com")
     assert moved[2] == {"kinds": ["Bounce"], "message_ids": sorted(ids)}
     assert moved[3:6] == (False, run.run_id, 1)
     stored = dead.instance.get_run_by_id(run.run_id)
     assert stored
     tags = {k.partition("/")[2]: v for k, v in stored.tags.items() if k.startswith("dpp_feedback/")}
     assert tags == {
-        "actor": "j***@example.com",
+        "actor": f"{ROLE}/j***@example.com",
         "dry_run": "false",
         "selection": "kinds: Bounce; message_ids: 3",
         "moved": "1",
         "result": "1 stored, 0 there already, 0 ignored, 0 still rejected",
     }
+
+
+def test_what_could_not_be_deleted_is_in_the_record(
+    dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead.send(bounce(1), bounce(2), "no")
+    acknowledge = Queue.acknowledge
+
+    def all_but_one(queue: Queue, messages: Sequence[Message]) -> dict[str, str]:
+        return acknowledge(queue, messages[1:]) | {messages[0].id: "Denied."}
+
+    monkeypatch.setattr(Queue, "acknowledge", all_but_one)
+    assert dead.run(dry_run=False).success
+    record = dead.database.execute(
+        "SELECT moved, counts->'stored', error FROM public.ses_feedback_dlq_actions"
+    ).fetchall()
+    assert record == [(1, 2, "1 of 2 messages could not be deleted")]
 
 
 def test_a_failed_run_is_seen_by_who_started_it_and_alerts_nobody(

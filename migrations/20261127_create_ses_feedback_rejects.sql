@@ -201,7 +201,7 @@ comment on column public.ses_feedback_dlq_actions.parser_version is
 comment on column public.ses_feedback_dlq_actions.started_at is
   'When it began.';
 comment on column public.ses_feedback_dlq_actions.finished_at is
-  'When it ended; null: it is under way, or its process died.';
+  'When it ended; null: it is under way, or it failed or died before its end.';
 comment on column public.ses_feedback_dlq_actions.moved is
   'How many messages left the dead-letter queue.';
 comment on column public.ses_feedback_dlq_actions.counts is

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dpp_feedback.commands.look_shown import messages, span
+from dpp_feedback.commands.look_shown import SHORT_TIME, kinds_shown, span
 from dpp_feedback.dlq.reasons import IGNORED, READABLE
 from dpp_feedback.dlq.redrive import progress
+from dpp_feedback.messages import counted
 from dpp_feedback.show import printable
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _LOOKS_A_LINE = 10  # looks at a redrive, one a second, where no terminal shows a bar
 _NAMED = 20  # messages that were not discarded, named one by one for each reason
-_LONGEST_KIND = 40  # the name of an unknown one comes from the body
 _BECOMES = {READABLE: "stored", IGNORED: "acknowledged: it is no feedback"}
 
 
@@ -45,7 +45,7 @@ def prospect(console: Console, seen: Prospect, *, source: str, destination: str)
     from rich.text import Text
 
     sampled = f", {seen.sampled:,} of them looked at" if seen.sampled < seen.messages else ""
-    click.echo(f"{messages(seen.messages)} in {source}{sampled}.")
+    click.echo(f"{counted(seen.messages)} in {source}{sampled}.")
     click.echo(f"A redrive moves them to {destination}.")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("messages", justify="right")
@@ -61,7 +61,7 @@ def prospect(console: Console, seen: Prospect, *, source: str, destination: str)
         console.print()
     if seen.in_flight:
         click.echo(
-            f"{messages(seen.in_flight)} of them in flight: somebody else holds them, and a "
+            f"{counted(seen.in_flight)} of them in flight: somebody else holds them, and a "
             "redrive does not move them."
         )
 
@@ -119,9 +119,9 @@ def found(console: Console, several: Sequence[Found]) -> None:
         readable = each.reason == READABLE
         table.add_row(
             Text(printable(each.id)),
-            f"{each.sent_at:%m-%d %H:%M}",  # SQS keeps nothing for longer than 14 days
+            f"{each.sent_at:{SHORT_TIME}}",
             span(now - each.sent_at),
-            Text(printable(", ".join(each.kinds))[:_LONGEST_KIND]),
+            Text(kinds_shown(each.kinds)),
             Text(
                 "would be stored: are you sure?" if readable else each.reason,
                 style="bold" if readable else "",
@@ -132,7 +132,7 @@ def found(console: Console, several: Sequence[Found]) -> None:
 
 def discarded(done: Discarded) -> None:
     """Print what became of the messages."""
-    click.echo(f"{messages(len(done.gone))} discarded.")
+    click.echo(f"{counted(len(done.gone))} discarded.")
     not_discarded(done.left)
     if done.not_recorded:
         click.echo(

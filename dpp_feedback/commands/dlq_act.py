@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dpp_feedback.commands.signals import handing_back
+from dpp_feedback.commands.signals import INTERRUPTED, handing_back
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.messages import counted
 from dpp_feedback.move_tasks import FASTEST
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from dpp_feedback.queue import Queue
 
 _LONGEST_WHY = 500
-_INTERRUPTED = 130  # as shells count Ctrl-C
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask: for scripts.")
 
@@ -80,7 +80,7 @@ def discard(written: tuple[str, ...], why: str, yes: bool) -> None:
     Exit code: 0 if all of them are discarded.
     """
     from dpp_feedback.commands import acts_shown
-    from dpp_feedback.commands.look_shown import console, messages
+    from dpp_feedback.commands.look_shown import console
     from dpp_feedback.dlq.actor import actor
     from dpp_feedback.dlq.discard import NOT_THERE, find
     from dpp_feedback.dlq.discard import discard as do
@@ -100,7 +100,7 @@ def discard(written: tuple[str, ...], why: str, yes: bool) -> None:
         )
         if not found:
             raise click.ClickException("None of these messages is there: nothing is discarded.")
-        question = f"Delete {messages(len(found))} for good?"
+        question = f"Delete {counted(len(found))} for good?"
         readable = sum(each.reason == READABLE for each in found)
         if readable:
             question = f"{readable} of them would be stored by `dlq reprocess`. {question}"
@@ -157,7 +157,6 @@ def _run(
 ) -> None:
     """Start a redrive, watch it to its end, and complete its record."""
     from dpp_feedback.commands import acts_shown
-    from dpp_feedback.commands.look_shown import messages
     from dpp_feedback.dlq.actor import actor
     from dpp_feedback.dlq.redrive import CANCEL, UNDER_WAY, finish, start, unfinished, watch
     from dpp_feedback.resources import FeedbackStore, aws_region
@@ -189,26 +188,25 @@ def _run(
             click.echo(str(stopped), err=True)
         if not_recorded:
             click.echo(f"How it ended is not recorded: {not_recorded}", err=True)
-        click.echo(why or f"{messages(moved)} moved.", err=bool(why))
+        click.echo(why or f"{counted(moved)} moved.", err=bool(why))
         if last is None or last.status in UNDER_WAY:
             click.echo(f"To cancel it: {CANCEL}.", err=True)
     if isinstance(stopped, SystemExit):
         raise stopped
     if isinstance(stopped, KeyboardInterrupt):
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     if why or not_recorded or started.not_recorded:
         sys.exit(1)
 
 
 def _cancel(dead_letters: Queue) -> None:
-    from dpp_feedback.commands.look_shown import messages
     from dpp_feedback.dlq.actor import actor
     from dpp_feedback.dlq.redrive import cancel
     from dpp_feedback.resources import FeedbackStore, aws_region
 
     moved, not_recorded = cancel(dead_letters, FeedbackStore().connect, actor=actor(aws_region()))
     click.echo(
-        f"Cancelled. {messages(moved)} had been moved, and stay where they are; the "
+        f"Cancelled. {counted(moved)} had been moved, and stay where they are; the "
         "others stay in the dead-letter queue."
     )
     if not_recorded:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dpp_feedback.commands.signals import handing_back
+from dpp_feedback.commands.signals import INTERRUPTED, handing_back
 from dpp_feedback.dlq.reasons import REASONS
+from dpp_feedback.dlq.selection import read_time
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 _PAGE = 100  # messages that are laid out, and sorted, at a time
 _SPAN = re.compile(r"(\d{1,6})\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_INTERRUPTED = 130  # as shells count Ctrl-C
 
 
 class Since(click.ParamType[datetime]):
@@ -47,8 +47,7 @@ class Since(click.ParamType[datetime]):
         try:
             if ago := _SPAN.fullmatch(value.strip()):
                 return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-            time = datetime.fromisoformat(value.strip())
-            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+            return read_time(value)
         except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is no time. Write 2026-02-17T08:30:00Z, or how long ago: 90m, 3h, 2d.",
@@ -228,7 +227,7 @@ def _looking(
             )
             yield queue, look, listing
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 def _refused() -> frozenset[str]:

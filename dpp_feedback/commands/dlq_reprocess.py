@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, redirect_stderr
+from datetime import datetime
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from dpp_feedback.commands.dlq_look import Since
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +21,14 @@ if TYPE_CHECKING:
 @click.option("--reason", "reasons", multiple=True, help="Only messages with this reason; repeat.")
 @click.option("--kind", "kinds", multiple=True, help="Only this kind of event; repeat.")
 @click.option("--id", "message_ids", multiple=True, help="Only this message; repeat.")
-@click.option("--received-after", help="Only messages received then or later: an ISO 8601 time.")
-@click.option("--received-before", help="Only messages received before.")
+@click.option(
+    "--since",
+    "--received-after",
+    "received_after",
+    type=Since(),
+    help="Only messages received then or later: an ISO 8601 time, or how long ago (3h, 2d).",
+)
+@click.option("--received-before", type=Since(), help="Only messages received before.")
 @click.option("--max-messages", type=int, help="At most so many.  [default: 10000]")
 @click.option("--dry-run/--no-dry-run", default=True, show_default=True)
 def reprocess(dry_run: bool, **config: Any) -> None:
@@ -30,14 +39,14 @@ def reprocess(dry_run: bool, **config: Any) -> None:
     """
     from dpp_feedback.definitions import defs
     from dpp_feedback.dlq.actor import actor
-    from dpp_feedback.masking import masked
     from dpp_feedback.reprocess import NAME
     from dpp_feedback.reprocess_record import ACTOR
     from dpp_feedback.resources import aws_region
 
     given = {name: value for name, value in config.items() if value not in (None, ())}
     given = {name: list(v) if isinstance(v, tuple) else v for name, v in given.items()}
-    tags = {ACTOR: masked(actor(aws_region()))}
+    given = {name: v.isoformat() if isinstance(v, datetime) else v for name, v in given.items()}
+    tags = {ACTOR: actor(aws_region())}
     with _instance() as instance:
         with redirect_stderr(StringIO()):  # a line for each step; Dagster keeps them with the run
             ended = defs.resolve_job_def(NAME).execute_in_process(
@@ -79,7 +88,7 @@ def _echo(instance: dg.DagsterInstance, ended: dg.ExecuteInProcessResult) -> Non
         for event in ended.events_for_node(acknowledge_messages.name)
         if event.is_successful_output
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(str(told["summary"].value))
     reasons = told.get("ignored_and_rejected")
     if isinstance(reasons, dg.TableMetadataValue):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dpp_feedback.dlq.listing import Entry
 from dpp_feedback.dlq.reasons import IGNORED, READABLE
+from dpp_feedback.messages import counted, encoded, sha256_of
 from dpp_feedback.show import printable
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ _URGENT = "bold red"
 BODY_SHOWN = 2000  # characters
 _PIPED = 200  # columns: what is piped is searched, so ids and reasons stay on one line
 _WIDE = 144  # columns for one line a message
-_KINDS_SHOWN = 3
-_TIME, _SHORT_TIME = "%Y-%m-%d %H:%M", "%m-%d %H:%M"  # SQS keeps nothing for longer than 14 days
+_KINDS_SHOWN, _LONGEST_KIND = 3, 40  # the name of an unknown one comes from the body
+_TIME = "%Y-%m-%d %H:%M"
+SHORT_TIME = "%m-%d %H:%M"  # SQS keeps nothing for longer than 14 days
 _COLOURS = {READABLE: "green", IGNORED: "yellow"}
 
 
@@ -85,11 +87,11 @@ def remarks(
         )
     elif listing.shown:
         said.append(
-            f"{messages(listing.seen)} seen, {listing.shown:,} shown: {_by(listing.reasons)}."
+            f"{counted(listing.seen)} seen, {listing.shown:,} shown: {_by(listing.reasons)}."
         )
     elif filtered:
         said.append(
-            f"No message matches, of {messages(listing.seen)} seen. What is there: "
+            f"No message matches, of {counted(listing.seen)} seen. What is there: "
             f"{_by(listing.all_reasons)}."
         )
     if look.why_partial:
@@ -101,7 +103,7 @@ def remarks(
         said.append(f"The first {of} expires {_in(left)}: then SQS deletes it.")
     if task and task.status in ("RUNNING", "CANCELLING"):
         said.append(
-            f"A redrive is {task.status}, {messages(task.moved)} moved so far: what is listed may "
+            f"A redrive is {task.status}, {counted(task.moved)} moved so far: what is listed may "
             "be gone the next moment. `dpp-feedback dlq redrive --cancel` cancels it."
         )
     if listing.shown:
@@ -121,12 +123,9 @@ def facts(told: Entry | RejectRow, body: str, recorded: Mapping[str, str], now: 
         recorded: the lines of `recorded`.
         now: what is counted from.
     """
-    from hashlib import sha256
-
     from rich.table import Table
     from rich.text import Text
 
-    encoded = body.encode("utf-8", "surrogatepass")
     received = f"{told.sent_at.astimezone(UTC):{_TIME}:%S}, {span(now - told.sent_at)} ago"
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True, style="dim")
@@ -136,8 +135,8 @@ def facts(told: Entry | RejectRow, body: str, recorded: Mapping[str, str], now: 
     if isinstance(told, Entry):
         table.add_row("expires (UTC)", _expires(told, now))
         table.add_row("receives", f"{told.receive_count}, this look included")
-    table.add_row("size", f"{len(encoded):,} bytes")
-    table.add_row("SHA-256", sha256(encoded).hexdigest())
+    table.add_row("size", f"{len(encoded(body)):,} bytes")
+    table.add_row("SHA-256", sha256_of(body))
     table.add_row("topic", Text(printable(told.topic_arn or "none named")))
     for name, value in recorded.items():
         table.add_row(name, Text(printable(value)))
@@ -177,9 +176,11 @@ def body_shown(text: str) -> str:
     return shown + (f"\n({more:,} more characters: `dlq export` writes all)" if more > 0 else "")
 
 
-def messages(number: int) -> str:
-    """Say how many messages."""
-    return "1 message" if number == 1 else f"{number:,} messages"
+def kinds_shown(kinds: Sequence[str]) -> str:
+    """Name the first kinds of a message, escaped and cut."""
+    more = len(kinds) - _KINDS_SHOWN
+    shown = ", ".join(printable(kind)[:_LONGEST_KIND] for kind in kinds[:_KINDS_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def span(length: timedelta) -> str:
@@ -229,7 +230,7 @@ def _cells(entry: Entry, now: datetime) -> tuple[str | Text, ...]:
         span(now - entry.sent_at),
         str(entry.receive_count),
         Text(_topic(entry)),
-        Text(_kinds(entry)),
+        Text(kinds_shown(entry.kinds)),
         Text(entry.reason, style=_COLOURS.get(entry.reason, "")),
         _expires(entry, now),
     )
@@ -238,7 +239,7 @@ def _cells(entry: Entry, now: datetime) -> tuple[str | Text, ...]:
 def _stacked(entry: Entry, now: datetime) -> tuple[str | Text, ...]:
     from rich.text import Text
 
-    what = ", ".join(part for part in (_kinds(entry), _topic(entry)) if part)
+    what = ", ".join(part for part in (kinds_shown(entry.kinds), _topic(entry)) if part)
     return (
         Text.assemble(printable(entry.message_id), "\n", (what, "dim")),
         f"{entry.sent_at:{_TIME}}\n{span(now - entry.sent_at)}, {entry.receive_count}",
@@ -250,7 +251,7 @@ def _expires(entry: Entry, now: datetime) -> Text:
     from rich.text import Text
 
     left = entry.expires_at - now
-    return Text(f"{entry.expires_at:{_SHORT_TIME}}, {_in(left)}", style=_urgency(left))
+    return Text(f"{entry.expires_at:{SHORT_TIME}}, {_in(left)}", style=_urgency(left))
 
 
 def _urgency(left: timedelta) -> str:
@@ -263,12 +264,6 @@ def _in(left: timedelta) -> str:
 
 def _topic(entry: Entry) -> str:
     return printable((entry.topic_arn or "").rpartition(":")[2])
-
-
-def _kinds(entry: Entry) -> str:
-    more = len(entry.kinds) - _KINDS_SHOWN
-    shown = ", ".join(printable(kind) for kind in entry.kinds[:_KINDS_SHOWN])
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _by(reasons: Mapping[str, int]) -> str:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+INTERRUPTED = 130  # exit code, as shells count Ctrl-C
+
+
 @contextmanager
 def handing_back() -> Iterator[None]:
     """Let SIGTERM and a closed terminal end the command as Ctrl-C does: with its `finally` blocks.

@@ -6,8 +6,9 @@ import getpass
 import socket
 from typing import Any
 
-from dpp_feedback.aws_errors import explaining
+from dpp_feedback.aws_errors import explaining, not_aws
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.masking import masked
 
 _SECONDS = 3  # an act does not wait long for a name
 
@@ -25,14 +26,15 @@ def actor(region: str) -> str:
         "arn:aws:sts::123456789012:assumed-role/operator/jane", or "jane@laptop" where STS does not
         answer within 3 seconds.
     """
-    from botocore.parsers import ResponseParserError
-
     try:
         return _arn(region)
-    # The last: something else than STS answers, a proxy for one. botocore knows it as no error of
-    # its own.
-    except (FeedbackError, ResponseParserError):
+    except FeedbackError:
         return f"{_login()}@{socket.gethostname()}"
+
+
+def without_address(who: str) -> str:
+    """Mask a mail address in it, as the session of an AWS login often is one; roles stay."""
+    return "/".join(map(masked, who.split("/")))
 
 
 def _arn(region: str) -> str:
@@ -47,9 +49,9 @@ def _arn(region: str) -> str:
     with explaining("GetCallerIdentity", service="STS"):
         client: Any = boto3.Session().client("sts", region_name=region, config=config)
         arn = client.get_caller_identity().get("Arn")
-        if not arn:
-            raise ValueError("the answer names no ARN")
-        return str(arn)
+    if not arn:
+        raise not_aws("GetCallerIdentity", service="STS")
+    return str(arn)
 
 
 def _login() -> str:

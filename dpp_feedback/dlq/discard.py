@@ -180,17 +180,14 @@ def _rejects(store: Store, messages: Sequence[Message], queue: str) -> list[Reje
     glances = {message.id: glance(message.body, message.sent_at) for message in messages}
     refused = rehearsal.refused(store, glances)
     return [
-        Reject(
-            message_id=message.id,
-            body=message.body,
-            reason=reason_now(seen, message.id, refused),
-            detail=seen.outcome.detail
+        Reject.of(
+            message,
+            seen,
+            reason_now(seen, message.id, refused),
+            seen.outcome.detail
             if isinstance(seen.outcome, Rejected | Ignored)
             else refused.get(message.id, "It would have been stored."),
-            kind=masked(", ".join(seen.kinds)) or None,
-            topic_arn=seen.topic_arn,
-            queue=queue,
-            sent_at=message.sent_at,
+            queue,
         )
         for message, seen in zip(messages, glances.values(), strict=True)
     ]

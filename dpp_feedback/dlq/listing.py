@@ -14,6 +14,7 @@ from dpp_feedback.dlq.reasons import reason_now
 from dpp_feedback.feedback.events import Ignored, Rejected
 from dpp_feedback.feedback.glance import glance
 from dpp_feedback.masking import masked
+from dpp_feedback.messages import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -65,7 +66,7 @@ class Entry:
             sent_at=message.sent_at,
             expires_at=message.sent_at + retention,
             receive_count=message.receive_count,
-            size=len(message.body.encode("utf-8", "surrogatepass")),
+            size=len(encoded(message.body)),
             topic_arn=seen.topic_arn,
             kinds=tuple(masked(kind) for kind in seen.kinds),  # an unknown one is any text
             reason=reason_now(seen, message.id, refused),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dpp_feedback.feedback.events import Rejected
+from dpp_feedback.feedback.glance import events_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dpp_feedback.feedback.events import FeedbackEvent
     from dpp_feedback.feedback.glance import Glance
     from dpp_feedback.store import Store
 
@@ -27,7 +26,7 @@ def refused(store: Store, glances: Mapping[str, Glance]) -> dict[str, str]:
     Raises:
         DatabaseRefused, DatabaseUnavailable: the table or the server is at fault, not a row.
     """
-    events = {id_: _events(seen) for id_, seen in glances.items()}
+    events = {id_: events_of(seen.outcome) for id_, seen in glances.items()}
     rehearsed = store.insert([event for each in events.values() for event in each], rehearse=True)
     return {
         id_: rehearsed.refused[event.dedupe_key]
@@ -35,9 +34,3 @@ def refused(store: Store, glances: Mapping[str, Glance]) -> dict[str, str]:
         for event in each
         if event.dedupe_key in rehearsed.refused
     }
-
-
-def _events(seen: Glance) -> tuple[FeedbackEvent, ...]:
-    if isinstance(seen.outcome, Rejected):
-        return seen.outcome.events
-    return seen.outcome if isinstance(seen.outcome, tuple) else ()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from dpp_feedback.dlq.reasons import REASONS, reason_now
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.glance import glance
-from dpp_feedback.feedback.kinds import documented_name
+from dpp_feedback.feedback.kinds import DETAIL_TYPES, documented_name
+from dpp_feedback.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -71,7 +72,9 @@ class Selection:
             )
         return cls(
             reasons=frozenset(_reason(name) for name in _written(reasons)),
-            kinds=frozenset(documented_name(name) for name in _written(kinds)),
+            kinds=frozenset(
+                documented_name(DETAIL_TYPES.get(name, name)) for name in _written(kinds)
+            ),
             message_ids=frozenset(_written(message_ids)),
             received_after=after,
             received_before=before,
@@ -120,15 +123,25 @@ class Selection:
         return not self.kinds or not _folded(self.kinds).isdisjoint(_folded(kinds))
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is set, as JSON values: lists sorted, times in ISO 8601."""
+        """Return what is set, as JSON values without addresses: lists sorted, times in ISO 8601."""
         chosen: dict[str, Any] = {
             "reasons": sorted(self.reasons),
-            "kinds": sorted(self.kinds),
-            "message_ids": sorted(self.message_ids),
+            "kinds": sorted(map(masked, self.kinds)),
+            "message_ids": sorted(map(masked, self.message_ids)),
             "received_after": self.received_after and self.received_after.isoformat(),
             "received_before": self.received_before and self.received_before.isoformat(),
         }
         return {name: value for name, value in chosen.items() if value}
+
+
+def read_time(written: str | datetime) -> datetime:
+    """Read a time in ISO 8601, or one without a time zone: then it is UTC.
+
+    Raises:
+        ValueError, OverflowError: it is none.
+    """
+    time = datetime.fromisoformat(written.strip()) if isinstance(written, str) else written
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _written(names: Iterable[str]) -> list[str]:
@@ -136,7 +149,8 @@ def _written(names: Iterable[str]) -> list[str]:
 
 
 def _folded(kinds: Iterable[str]) -> set[str]:
-    return {kind.casefold() for kind in kinds}
+    # Masked, as lists show them: an unknown kind is any text of a body.
+    return {masked(kind).casefold() for kind in kinds}
 
 
 def _reason(written: str) -> str:
@@ -152,8 +166,7 @@ def _time(setting: str, written: str | datetime | None) -> datetime | None:
     if written is None:
         return None
     try:
-        time = datetime.fromisoformat(written.strip()) if isinstance(written, str) else written
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+        return read_time(written)
     except (ValueError, OverflowError):
         raise SelectionError(
             f"{setting} is {written!r}, no time. Write one like 2026-02-17T08:30:00Z."

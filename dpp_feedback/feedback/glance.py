@@ -17,16 +17,18 @@ from dpp_feedback.feedback.parser import parse
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from dpp_feedback.feedback.events import Outcome
+    from dpp_feedback.feedback.events import FeedbackEvent, Outcome
 
 # A key of JSON text and the start of its value, at any depth of encoding. Possessive quantifiers
 # (*+) keep the search linear in a megabyte of backslashes or blanks.
 _COLON = r'\\*+"\s*+:\s*+\\*+"'
+_WHOLE = r'(?=[\\"]|\Z)'  # or all that there is of it; what goes on otherwise may be an address
 _KIND = re.compile(
-    rf"(notificationType|eventType|detail-type){_COLON}([A-Za-z][A-Za-z0-9 _.-]{{0,63}}+)"
+    rf"(notificationType|eventType|detail-type){_COLON}([A-Za-z][A-Za-z0-9 _.-]{{0,63}}+){_WHOLE}"
 )
 _TOPIC = re.compile(
-    rf"TopicArn{_COLON}(arn:aws[a-z-]{{0,16}}:sns:[a-z0-9-]{{1,32}}:[0-9]{{12}}:[A-Za-z0-9_-]{{1,256}})"
+    rf"TopicArn{_COLON}(arn:aws[a-z-]{{0,16}}:sns:[a-z0-9-]{{1,32}}:[0-9]{{12}}:"
+    rf"[A-Za-z0-9_-]{{1,256}}+){_WHOLE}"
 )
 
 
@@ -57,14 +59,18 @@ def glance(body: str, sent_at: datetime) -> Glance:
         ValueError: `sent_at` has no time zone.
     """
     outcome = parse(body, sent_at)
-    if isinstance(outcome, tuple):
-        kinds = {event.notification_type for event in outcome}
-    else:
-        kinds = _named(body)
-        if isinstance(outcome, Rejected):
-            kinds |= {event.notification_type for event in outcome.events}
+    kinds = {event.notification_type for event in events_of(outcome)}
+    if not isinstance(outcome, tuple):
+        kinds |= _named(body)
     topic = _TOPIC.search(body)
     return Glance(outcome, tuple(sorted(kinds)), topic and topic[1])
+
+
+def events_of(outcome: Outcome) -> tuple[FeedbackEvent, ...]:
+    """Return the events to be stored, those in the good records of a rejected body among them."""
+    if isinstance(outcome, Rejected):
+        return outcome.events
+    return outcome if isinstance(outcome, tuple) else ()
 
 
 def _named(body: str) -> set[str]:

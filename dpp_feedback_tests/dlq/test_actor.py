@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dpp_feedback.dlq.actor import actor
+from dpp_feedback.dlq.actor import actor, without_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,3 +60,18 @@ def test_a_user_without_a_name_is_one_too(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 987_654)
     assert actor(environment["AWS_REGION"]) == f"unknown@{socket.gethostname()}"
+
+
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        (
+            "arn:aws:sts::123456789012:assumed-role/operator/jane.doe@example.com",
+            "arn:aws:sts::123456789012:assumed-role/operator/j***@example.com",
+        ),
+        ("arn:aws:iam::123456789012:user/jane", "arn:aws:iam::123456789012:user/jane"),
+        ("Jane", "Jane"),
+    ],
+)
+def test_a_tag_names_the_role_and_no_address(who: str, said: str) -> None:
+    assert without_address(who) == said

@@ -12,33 +12,17 @@ from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable
 from dpp_feedback.dlq import discard
 from dpp_feedback.queue import Queue
 from dpp_feedback.rejects import Rejects
-from dpp_feedback.resources import FeedbackQueue, FeedbackStore
+from dpp_feedback.resources import FeedbackStore
 from dpp_feedback_tests.dlq.dead_letters import DeadLetters, delivery
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-
-    import psycopg
-    from mypy_boto3_sqs import SQSClient
 
     from dpp_feedback.messages import Message
     from dpp_feedback.store import Store
 
 CONNECT = FeedbackStore().connect
 MISSING = "00000000-0000-0000-0000-000000000000"
-
-
-@pytest.fixture
-def dead_letters(
-    sqs: SQSClient, environment: dict[str, str], database: psycopg.Connection[tuple[Any, ...]]
-) -> DeadLetters:
-    return DeadLetters(sqs, environment, database)
-
-
-@pytest.fixture
-def queue(environment: dict[str, str]) -> Queue:
-    assert environment
-    return FeedbackQueue(setting="SQS_DLQ_URL").connect()
 
 
 def _discard(queue: Queue, ids: Collection[str]) -> discard.Discarded:

@@ -25,18 +25,9 @@ from dpp_feedback_tests.dlq.dead_letters import DeadLetters, delivery
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import psycopg
-    from mypy_boto3_sqs import SQSClient
 
 PROGRAM = "from dpp_feedback.cli import main; main()"
 MISSING = "00000000-0000-0000-0000-000000000000"
-
-
-@pytest.fixture
-def dead_letters(
-    sqs: SQSClient, environment: dict[str, str], database: psycopg.Connection[tuple[Any, ...]]
-) -> DeadLetters:
-    return DeadLetters(sqs, environment, database)
 
 
 def _run(*words: str, stdin: str | None = None) -> Result:

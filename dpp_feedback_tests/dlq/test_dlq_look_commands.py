@@ -22,7 +22,6 @@ from dpp_feedback.rejects import Reject
 from dpp_feedback.resources import FeedbackQueue
 from dpp_feedback.store import Store
 from dpp_feedback_tests.feedback.bodies import SENT_AT, in_sns, payload
-from dpp_feedback_tests.test_rejects import crypto_url, pgcrypto_server  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -290,7 +289,7 @@ def test_of_a_message_that_is_gone_show_says_what_became_of_it(environment: dict
 
 @pytest.mark.usefixtures("environment")
 def test_a_body_that_the_database_keeps_is_shown_from_there(
-    crypto_url: str,  # noqa: F811
+    crypto_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", crypto_url)

@@ -83,7 +83,6 @@ def test_its_run_is_in_dagsters_list_and_its_act_in_the_table(
     ("options", "said"),
     [
         (["--reason", "not_jsn"], "'not_jsn' is no reason"),
-        (["--received-after", "yesterday"], "received_after"),
         (["--max-messages", "0"], "max_messages is 0"),
     ],
 )
@@ -93,6 +92,15 @@ def test_what_makes_no_sense_is_said_in_a_sentence(options: list[str], said: str
     assert refused.exit_code == 1
     assert said in refused.output
     assert "Traceback" not in refused.output
+
+
+@pytest.mark.usefixtures("ids", "database")
+def test_a_time_is_written_as_for_a_list() -> None:
+    assert "Dry run over 2 messages" in _reprocess("--since", "1h").stdout
+    assert "No message is selected; 2 others" in _reprocess("--received-before", "1h").stdout
+    refused = _reprocess("--received-after", "yesterday")
+    assert refused.exit_code == 2
+    assert "'yesterday' is no time. Write 2026-02-17T08:30:00Z, or how long ago" in refused.output
 
 
 @pytest.mark.usefixtures("ids")

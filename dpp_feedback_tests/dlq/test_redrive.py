@@ -18,26 +18,10 @@ from dpp_feedback.resources import FeedbackQueue, FeedbackStore
 from dpp_feedback_tests.dlq.dead_letters import DeadLetters, delivery
 
 if TYPE_CHECKING:
-    import psycopg
-    from mypy_boto3_sqs import SQSClient
-
     from dpp_feedback.queue import Queue
     from dpp_feedback.store import Store
 
 CONNECT = FeedbackStore().connect
-
-
-@pytest.fixture
-def dead_letters(
-    sqs: SQSClient, environment: dict[str, str], database: psycopg.Connection[tuple[Any, ...]]
-) -> DeadLetters:
-    return DeadLetters(sqs, environment, database)
-
-
-@pytest.fixture
-def queue(environment: dict[str, str]) -> Queue:
-    assert environment
-    return FeedbackQueue(setting="SQS_DLQ_URL").connect()
 
 
 def _no_database() -> Store:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dpp_feedback.dlq.listing import Entry
 from dpp_feedback.dlq.reasons import IGNORED, READABLE, REASONS, reason_now
 from dpp_feedback.dlq.selection import Selection, SelectionError
 from dpp_feedback.feedback.events import RejectedReason
@@ -89,8 +90,29 @@ def test_what_the_database_refused_is_found_by_its_id() -> None:
 
 def test_a_kind_is_found_in_any_spelling_that_ses_uses_and_in_a_broken_body() -> None:
     failed = message('{"eventType":"Rendering Failure","mail":')
-    for spelling in ("Rendering Failure", "RenderingFailure", "RENDERING_FAILURE"):
+    for spelling in (
+        "Rendering Failure",
+        "RenderingFailure",
+        "RENDERING_FAILURE",
+        "Email Rendering Failed",
+    ):
         assert Selection.of(kinds=[spelling]).matches(failed, ())
+
+
+def test_an_unknown_kind_is_found_as_it_is_and_as_a_list_shows_it() -> None:
+    body = payload("event_bounce") | {"eventType": "jane@example.com"}
+    odd = message(body)
+    assert glance(odd.body, SENT_AT).kinds == ("jane@example.com",)
+    for written in ("jane@example.com", "J***@example.com"):
+        selection = Selection.of(kinds=[written])
+        assert selection.matches(odd, ())
+        assert selection.matches_content(READABLE, Entry.of(odd, (), timedelta(days=14)).kinds)
+        assert not selection.matches(BOUNCE, ())
+
+
+def test_a_record_of_a_filter_names_no_address() -> None:
+    written = Selection.of(kinds=["jane@example.com"], message_ids=["jane@example.com"])
+    assert written.as_json() == {"kinds": ["j***@example.com"], "message_ids": ["j***@example.com"]}
 
 
 def test_only_a_filter_by_id_can_be_finished_early() -> None:

@@ -80,6 +80,12 @@ def test_a_body_that_names_nothing_has_no_kinds(body: str) -> None:
     assert (seen.kinds, seen.topic_arn) == ((), None)
 
 
+def test_the_beginning_of_an_address_is_neither_a_kind_nor_a_topic() -> None:
+    for text in ('{"eventType": "jane@example.com", oops', f'{{"TopicArn": "{TOPIC}@example.com"'):
+        seen = at_a_glance(text)
+        assert (seen.kinds, seen.topic_arn) == ((), None)
+
+
 def test_what_is_no_arn_of_a_topic_is_no_topic() -> None:
     assert at_a_glance(in_sns("x", TopicArn="arn:aws:sns:eu-west-1:1:a\x1b[31m")).topic_arn is None
 
