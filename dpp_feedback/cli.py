@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from dpp_feedback.commands.dlq import dlq
+from dpp_feedback.commands.doctor import doctor
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
@@ -276,6 +277,7 @@ def explain(file: BinaryIO, as_json: bool) -> None:
 
 
 main.add_command(dlq)
+main.add_command(doctor)
 
 
 def _month(days: int | None, at: datetime, incident: Incident | None) -> Month | None:
