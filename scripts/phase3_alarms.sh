@@ -33,10 +33,8 @@ DeleteTopic.
 TEXT
 }
 
-fail() {
-  printf 'phase3_alarms.sh: %s\n' "$*" >&2
-  exit 1
-}
+# shellcheck source=lib.sh
+source "${BASH_SOURCE[0]%phase3_alarms.sh}./lib.sh"
 
 dry_run='' delete='' yes=''
 for argument in "$@"; do
@@ -49,70 +47,19 @@ for argument in "$@"; do
   esac
 done
 
-region=${AWS_REGION:-ap-northeast-2}
-queue=${QUEUE_NAME:-decisionproof-ses-feedback-queue}
-dlq=${DLQ_NAME:-decisionproof-ses-feedback-dlq}
 prefix=${ALARM_PREFIX:-decisionproof-ses-feedback}
 max_age=${MAX_AGE_SECONDS:-300}
 silent_hours=${SILENT_HOURS:-24}
 [[ $max_age =~ ^[1-9][0-9]{0,6}$ ]] || fail "MAX_AGE_SECONDS is $max_age, no whole number above 0."
 [[ $silent_hours =~ ^[1-9][0-9]{0,2}$ && $silent_hours -le 168 ]] ||
   fail "SILENT_HOURS is $silent_hours, no whole number from 1 to 168."
-command -v aws >/dev/null || fail "The AWS CLI is not installed: see https://aws.amazon.com/cli/."
 
 made_by='phase3_alarms.sh' # the tag of a topic that this script made
 alarms=("$prefix-queue-age" "$prefix-dlq-depth" "$prefix-no-traffic")
-options=(--region "$region" --cli-connect-timeout 5 --cli-read-timeout 20)
-# AWS CLI v1 ignores AWS_ENDPOINT_URL for some services, and would call AWS itself.
-if [[ -n ${AWS_ENDPOINT_URL:-} ]]; then options+=(--endpoint-url "$AWS_ENDPOINT_URL"); fi
-export AWS_PAGER='' # else version 2 shows answers page by page
-
-# Says in one sentence what the AWS CLI wrote, and ends.
-explain() { # call, what it wrote
-  local said
-  said=$(tr '\n' ' ' <<<"$2")
-  case $said in
-    *"Unable to locate credentials"* | *"could not be found"*profile* | *"config profile"*)
-      fail "No AWS credentials: log in, or set AWS_PROFILE." ;;
-    *ExpiredToken* | *InvalidClientTokenId* | *UnrecognizedClient* | *"SSO"*expired*)
-      fail "AWS does not accept the credentials: log in again." ;;
-    *AccessDenied* | *AuthorizationError* | *"not authorized"*)
-      fail "This login may not call $1: ask for the right, then run this again." ;;
-    *NonExistentQueue* | *QueueDoesNotExist*)
-      fail "A queue is missing in $region: check QUEUE_NAME ($queue), DLQ_NAME ($dlq), AWS_REGION." ;;
-    *"Could not connect"* | *"Connect timeout"* | *"Read timeout"* | *"Connection was closed"*)
-      fail "AWS does not answer in $region: check the network, AWS_REGION and AWS_ENDPOINT_URL." ;;
-    *) fail "$1 failed: ${said:0:300}" ;;
-  esac
-}
-
-# Runs the AWS CLI; what it answers goes to stdout as text.
-call() { # service, operation, arguments
-  local said
-  if said=$(aws "$@" "${options[@]}" --output text 2>&1); then
-    printf '%s' "$said"
-  else
-    explain "$1 $2" "$said"
-  fi
-}
-
-# As `call`, for what changes something: with --dry-run it is only printed.
-change() {
-  if [[ -n $dry_run ]]; then
-    printf 'would run: aws'
-    printf ' %q' "$@"
-    printf '\n'
-  else
-    call "$@" >/dev/null
-  fi
-}
 
 topic_is_there() { # ARN
-  local said
-  if said=$(aws sns get-topic-attributes --topic-arn "$1" "${options[@]}" --output text 2>&1); then
-    return 0
-  fi
-  [[ $said == *NotFound* ]] || explain 'sns get-topic-attributes' "$said"
+  if ask sns get-topic-attributes --topic-arn "$1"; then return 0; fi
+  [[ $said == *NotFound* ]] || explain 'sns get-topic-attributes'
   return 1
 }
 
@@ -163,7 +110,7 @@ name_topic() {
 }
 
 delete_all() {
-  local name made='' answer='' there=() gone=()
+  local name made='' there=() gone=()
   for name in "${alarms[@]}"; do
     if [[ -z $(alarm_now "$name") ]]; then
       printf '%s: is not there\n' "$name"
@@ -182,11 +129,7 @@ delete_all() {
     printf 'Nothing to delete.\n'
     return
   fi
-  if [[ -z $yes && -z $dry_run ]]; then
-    printf 'Delete %s? Type yes: ' "${gone[*]}"
-    read -r answer || true
-    [[ $answer == yes ]] || fail "Nothing deleted."
-  fi
+  confirm "Delete ${gone[*]}?"
   if [[ ${#there[@]} -gt 0 ]]; then change cloudwatch delete-alarms --alarm-names "${there[@]}"; fi
   if [[ $made == "$made_by" ]]; then change sns delete-topic --topic-arn "$topic"; fi
   if [[ -z $dry_run ]]; then printf '%s: deleted\n' "${gone[@]}"; fi
@@ -194,8 +137,8 @@ delete_all() {
 
 if [[ -n $delete ]]; then
   # The queues may be gone by now, so the account is asked for instead.
-  arn=$(call sts get-caller-identity --query Arn)
-  arn="$(cut -d: -f1-2 <<<"$arn"):sqs:$region:$(cut -d: -f5 <<<"$arn"):$queue"
+  find_account
+  arn="arn:$partition:sqs:$region:$account:$queue"
   name_topic
   find_alarms
   delete_all
