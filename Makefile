@@ -6,16 +6,19 @@ ONCE   ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test screenshots lint format constraints clean
+.PHONY: help run test test-cluster screenshots lint lint-manifests format constraints clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/ready ## Start everything on this machine and watch 1,000 messages arrive (ONCE=1: stop after the table)
 	@$(BIN)/dpp-feedback run $(if $(ONCE),--once) $(ARGS)
 
 test: lint ## Everything, from lint to the end-to-end run
 	@$(BIN)/pytest $(ARGS)
+
+test-cluster: $(VENV)/ready ## k8s/overlays/local in the cluster of KUBECONFIG, and away again
+	@$(BIN)/pytest dpp_feedback_tests/k8s/test_cluster.py --cluster $(ARGS)
 
 screenshots: $(VENV)/ready ## Dagster's pages over a month with an incident, into screenshots/ (needs Debian's chromium)
 	@$(BIN)/pytest dpp_feedback_tests/screenshots --screenshots screenshots $(ARGS)
@@ -24,6 +27,11 @@ lint: $(VENV)/ready ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+lint-manifests: $(VENV)/ready ## checkov over the manifests of production, in an environment of its own
+	@test -x $(VENV)/checkov/bin/checkov || { $(PYTHON) -m venv $(VENV)/checkov; $(VENV)/checkov/bin/pip --disable-pip-version-check install --quiet checkov==3.3.30; }
+	@$(BIN)/kubectl kustomize k8s/overlays/production > $(VENV)/production.yaml
+	@$(VENV)/checkov/bin/checkov --config-file k8s/checkov.yaml -f $(VENV)/production.yaml
 
 format: $(VENV)/ready ## Let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
@@ -41,5 +49,5 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Name another: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
 	@echo "Installing the packages into $(VENV) (once, a minute or two) ..."
-	@$(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[local,dev]'
+	@$(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[local,kubernetes,dev]'
 	@touch $@
