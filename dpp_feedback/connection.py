@@ -40,6 +40,10 @@ _FINAL = re.compile(
 )
 
 
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
+"""Begins a transaction that does not wait for ever for what holds a table or a row."""
+
+
 class DatabaseRefused(FeedbackError):
     """The database refuses, and will refuse again until somebody changes something."""
 

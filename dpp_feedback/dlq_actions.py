@@ -90,7 +90,7 @@ class Actions:
         self,
         id: UUID,  # noqa: A002 - the column's name
         *,
-        moved: int,
+        moved: int | None,
         counts: Mapping[str, int],
         error: str | None = None,
     ) -> None:
@@ -98,7 +98,7 @@ class Actions:
 
         Args:
             id: as `begin` returned it.
-            moved: how many messages left the queue.
+            moved: how many messages left the queue; None: nobody knows.
             counts: how many messages, by what became of them.
             error: why it ended early, without addresses; None if it did not.
 

@@ -52,12 +52,14 @@ class Source:
         passed_over: messages that were received, not selected, and handed back.
         in_flight: messages that others held when the receiving began, roughly.
         reprocessing: None where the main queue is drained.
+        not_reached: messages that `max_messages` left for another run, roughly.
     """
 
     queue: str
     passed_over: int = 0
     in_flight: int = 0
     reprocessing: Reprocessing | None = None
+    not_reached: int = 0
 
     @property
     def dry_run(self) -> bool:

@@ -7,7 +7,7 @@ written to disk between ops. How each step works is in queue.py, feedback/ and s
 
 # No `from __future__ import annotations`: Dagster reads the annotations of ops at run time.
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from time import perf_counter
@@ -31,8 +31,9 @@ from dpp_feedback.errors import PassingError
 from dpp_feedback.feedback.glance import events_of
 from dpp_feedback.feedback.parser import parse
 from dpp_feedback.look import holding_seconds
+from dpp_feedback.messages import THREADS, Depth, Taken
 from dpp_feedback.plainly import told_plainly
-from dpp_feedback.queue import THREADS
+from dpp_feedback.queue import Queue
 from dpp_feedback.resources import FeedbackQueue, FeedbackStore
 from dpp_feedback.store import Inserted
 
@@ -66,6 +67,7 @@ def receive_messages(
             )
         with store.connect() as database:
             database.check()
+            refused = database.rejects.refused() if selection.reasons else frozenset[str]()
             reprocessing = (
                 reprocess_record.begin(
                     context,
@@ -77,26 +79,12 @@ def receive_messages(
                 if config.reprocess
                 else None
             )
-            refused = database.rejects.refused() if selection.reasons else frozenset()
-        depth = source.depth()
-        context.log.info(f"{depth.waiting} messages wait, {depth.in_flight} are in flight")
-        limit = (config.reprocess or config).max_messages
-        if selection.message_ids:  # the receiving may end when it has them all
-            limit = min(limit, len(selection.message_ids))
-        # A selection may have to go through the whole queue for a few messages.
-        expected = min(depth.waiting, limit) if selection.everything else depth.waiting
-        held_seconds = holding_seconds(depth.visibility_timeout, expected)
+        origin = Source(source.name, reprocessing=reprocessing)
         start = perf_counter()
-        taken = source.receive(
-            limit,
-            # What comes first must be acknowledged before it comes again.
-            min(config.max_seconds, held_seconds / 3),
-            threads=min(THREADS, 1 + depth.waiting // _MESSAGES_PER_THREAD),
-            wanted=None
-            if selection.everything
-            else lambda message: selection.matches(message, refused),
-            visibility_timeout=held_seconds,
-        )
+        with reprocess_record.given_up(context, queue, store, origin, []):
+            taken, depth = _receive(context, config, source, selection, refused)
+    left = depth.waiting - len(taken.messages) - taken.passed_over
+    full = len(taken.messages) >= (config.reprocess or config).max_messages
     context.log.info(f"received {len(taken.messages)} messages")
     if taken.passed_over:
         context.log.info(f"handed back {taken.passed_over} messages that were not selected")
@@ -104,13 +92,20 @@ def receive_messages(
         context.log.warning(f"receiving ended early: {error}")
     return Received(
         taken.messages,
-        Source(source.name, taken.passed_over, depth.in_flight, reprocessing),
+        replace(
+            origin,
+            passed_over=taken.passed_over,
+            in_flight=depth.in_flight,
+            not_reached=max(left, 0) if full else 0,
+        ),
         {"receive": perf_counter() - start},
     )
 
 
 @dg.op(description="Read each body: events, ignored, or rejected.", tags={"kind": "python"})
-def parse_messages(received: Received) -> Parsed:
+def parse_messages(
+    context: dg.OpExecutionContext, queue: FeedbackQueue, store: FeedbackStore, received: Received
+) -> Parsed:
     """Parse every message; none stops another.
 
     In the order in which SQS received them: of two messages with one event the first stores it,
@@ -118,7 +113,8 @@ def parse_messages(received: Received) -> Parsed:
     """
     start = perf_counter()
     messages = sorted(received.messages, key=lambda message: (message.sent_at, message.id))
-    outcomes = [(message, parse(message.body, message.sent_at)) for message in messages]
+    with reprocess_record.given_up(context, queue, store, received.source, messages):
+        outcomes = [(message, parse(message.body, message.sent_at)) for message in messages]
     return Parsed(outcomes, received.source, {**received.seconds, "parse": perf_counter() - start})
 
 
@@ -127,7 +123,7 @@ def parse_messages(received: Received) -> Parsed:
     tags={"kind": "postgres"},
 )
 def persist_events(
-    context: dg.OpExecutionContext, store: FeedbackStore, parsed: Parsed
+    context: dg.OpExecutionContext, queue: FeedbackQueue, store: FeedbackStore, parsed: Parsed
 ) -> Persisted:
     """Commit the events of all messages; what Postgres refuses keeps only its own message back.
 
@@ -140,7 +136,8 @@ def persist_events(
     source = parsed.source
     events = [event for _, outcome in parsed.outcomes for event in events_of(outcome)]
     inserted = Inserted()
-    with told_plainly():
+    held = [message for message, _ in parsed.outcomes]
+    with told_plainly(), reprocess_record.given_up(context, queue, store, source, held):
         for attempt in Retrying(
             retry=retry_if_exception_type(PassingError),
             wait=wait_exponential(multiplier=2),
@@ -195,9 +192,12 @@ def acknowledge_messages(
     if persisted.source.dry_run:
         handed_back += persisted.done
     with told_plainly():
-        source = queue.connect()
-        failed = source.acknowledge(done)
-        kept = source.release(handed_back)
+        with reprocess_record.given_up(
+            context, queue, store, persisted.source, [*done, *handed_back], persisted
+        ):
+            source = queue.connect()
+            failed = source.acknowledge(done)
+            kept = source.release(handed_back)
         if kept:
             context.log.warning(
                 f"{len(kept)} messages come again only after the visibility timeout: {_why(kept)}"
@@ -222,6 +222,35 @@ def acknowledge_messages(
             **metadata(persisted, len(failed), seconds),
         },
     )
+
+
+def _receive(
+    context: dg.OpExecutionContext,
+    config: ReceiveConfig,
+    source: Queue,
+    selection: Selection,
+    refused: Container[str],
+) -> tuple[Taken, Depth]:
+    """Receive what is selected; also return what the queue held before."""
+    depth = source.depth()
+    context.log.info(f"{depth.waiting} messages wait, {depth.in_flight} are in flight")
+    limit = (config.reprocess or config).max_messages
+    if selection.message_ids:  # the receiving may end when it has them all
+        limit = min(limit, len(selection.message_ids))
+    # A selection may have to go through the whole queue for a few messages.
+    expected = min(depth.waiting, limit) if selection.everything else depth.waiting
+    held_seconds = holding_seconds(depth.visibility_timeout, expected)
+    taken = source.receive(
+        limit,
+        # What comes first must be acknowledged before it comes again.
+        min(config.max_seconds, held_seconds / 3),
+        threads=min(THREADS, 1 + depth.waiting // _MESSAGES_PER_THREAD),
+        wanted=None
+        if selection.everything
+        else lambda message: selection.matches(message, refused),
+        visibility_timeout=held_seconds,
+    )
+    return taken, depth
 
 
 def drain() -> Any:

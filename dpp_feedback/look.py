@@ -78,7 +78,7 @@ class Look:
         self._receivers: list[Future[None]] = []
         self._batch: list[Message] = []
         self._errors: list[FeedbackError] = []
-        self._late = self._read = False
+        self._late = self._read = self._stopped = False
         self._whys: list[str] = []
 
     def __enter__(self) -> Self:
@@ -113,8 +113,7 @@ class Look:
 
     def __exit__(self, *_: object) -> None:
         """Hand everything back."""
-        if not self._read:
-            self._whys.append(f"The look was stopped after {counted(self.seen)}.")
+        self._stopped = not self._read
         try:
             self._hand_back()
         except BaseException:  # a second Ctrl-C, while the first one waits for this
@@ -129,6 +128,12 @@ class Look:
     @property
     def why_partial(self) -> str:
         """Sentences for a person: what was not seen, and why; "" if nothing is missing."""
+        stopped = f"The look was stopped after {counted(self.seen)}." if self._stopped else ""
+        return f"{stopped} {self.troubles}".strip()
+
+    @property
+    def troubles(self) -> str:
+        """The same without that the caller itself has stopped."""
         return " ".join(self._whys)
 
     def _begin(self) -> None:

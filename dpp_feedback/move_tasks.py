@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FASTEST = 500
 """Messages per second: the highest limit that SQS takes."""
 
+_ALREADY = "already a task running"
 _NO_RIGHT = {"AccessDenied", "AccessDeniedException"}
 _NO_CALL = {
     "AWS.SimpleQueueService.UnsupportedOperation",
@@ -105,6 +106,9 @@ class MoveTasks:
     def start(self, max_per_second: int | None) -> str:
         """Begin to move all messages back to the queues that they came from.
 
+        Where an answer is lost, boto3 asks again, and SQS says that a redrive is running. If one
+        has begun meanwhile, it is taken for this one.
+
         Args:
             max_per_second: 1 to 500; None: as fast as SQS likes.
 
@@ -116,6 +120,8 @@ class MoveTasks:
                 may not; the queue does not exist; the limit is none.
             AwsUnavailable: SQS does not answer, or not now.
         """
+        from botocore.exceptions import ClientError as Refused
+
         if max_per_second is not None and not 1 <= max_per_second <= FASTEST:
             raise AwsRefused(
                 f"A redrive moves 1 to {FASTEST} messages per second, not {max_per_second}: choose "
@@ -124,8 +130,14 @@ class MoveTasks:
         request: StartMessageMoveTaskRequestTypeDef = {"SourceArn": self._arn()}
         if max_per_second is not None:
             request["MaxNumberOfMessagesPerSecond"] = max_per_second
+        before = self.latest()
         with self._explaining("StartMessageMoveTask"):
-            return self._client.start_message_move_task(**request)["TaskHandle"]
+            try:
+                return self._client.start_message_move_task(**request)["TaskHandle"]
+            except Refused as error:
+                if handle := self._begun(error, before):
+                    return handle
+                raise
 
     def cancel(self, handle: str) -> int:
         """Stop a redrive; what has been moved stays where it is.
@@ -140,6 +152,14 @@ class MoveTasks:
         with self._explaining("CancelMessageMoveTask"):
             said = self._client.cancel_message_move_task(TaskHandle=handle)
             return said["ApproximateNumberOfMessagesMoved"]
+
+    def _begun(self, error: ClientError, before: MoveTask | None) -> str | None:
+        """Return the handle of the redrive that began with an answer that was lost."""
+        asked_again = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        if not asked_again or not before or _ALREADY not in _words(error):
+            return None
+        task = self.latest()
+        return task.handle if task and task.started_at != before.started_at else None
 
     @contextmanager
     def _explaining(self, operation: str) -> Iterator[None]:
@@ -157,11 +177,11 @@ class MoveTasks:
     def _sentence(self, operation: str, error: ClientError) -> str | None:
         """What these calls alone are refused for; None: aws_errors.py knows it."""
         code = error.response["Error"].get("Code", "")
-        said = error.response["Error"].get("Message", "").lower()
+        said = _words(error)
         if operation == "CancelMessageMoveTask" and code not in _NO_RIGHT | _NO_CALL:
             if code in ("ResourceNotFoundException", "InvalidParameterValue"):
                 return "This redrive is not running any more: there is nothing to cancel."
-        elif "already a task running" in said:
+        elif _ALREADY in said:
             return (
                 "A redrive of this queue is running already, and SQS runs one at a time: wait for "
                 "it to end, or cancel it."
@@ -194,6 +214,10 @@ class MoveTasks:
                 "kms:GenerateDataKey for the queue that the messages go back to."
             )
         return None
+
+
+def _words(error: ClientError) -> str:
+    return error.response["Error"].get("Message", "").lower()
 
 
 def _task(raw: ListMessageMoveTasksResultEntryTypeDef) -> MoveTask:

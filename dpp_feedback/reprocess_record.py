@@ -6,6 +6,8 @@ and how many moved. Nothing here names an address.
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -15,23 +17,29 @@ from dpp_feedback.drained import Reprocessing
 from dpp_feedback.errors import FeedbackError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from dpp_feedback.dlq.selection import Selection
     from dpp_feedback.drained import Persisted, Source
-    from dpp_feedback.resources import FeedbackStore
+    from dpp_feedback.queue import Message
+    from dpp_feedback.resources import FeedbackQueue, FeedbackStore
     from dpp_feedback.store import Store
 
 _TAG = "dpp_feedback/"
 ACTOR = f"{_TAG}actor"
 """Tag of a run: who started it. Dagster itself has no logins; set it when launching."""
 
+ACTING: ContextVar[str | None] = ContextVar("acting", default=None)
+"""Who runs the job in this process: for the table, as tags of a run must hold no address."""
+
 _LONGEST_TAG = 200
 COUNTS = ("stored", "duplicates", "ignored", "rejected")
 
 
 def who(context: dg.OpExecutionContext) -> str:
-    """Say who started the run, by its tags; there an address is masked from now on."""
+    """Say who started the run, by `ACTING` or its tags; there an address is masked from now on."""
     tags = context.run.tags
-    actor = tags.get(ACTOR) or tags.get("user") or "launched in Dagster"
+    actor = ACTING.get() or tags.get(ACTOR) or tags.get("user") or "launched in Dagster"
     tag(context, actor=without_address(actor))
     return actor
 
@@ -60,6 +68,44 @@ def begin(
     return Reprocessing(selection, dry_run, actor, action)
 
 
+@contextmanager
+def given_up(
+    context: dg.OpExecutionContext,
+    queue: FeedbackQueue,
+    store: FeedbackStore,
+    source: Source,
+    messages: Sequence[Message],
+    acknowledging: Persisted | None = None,
+) -> Iterator[None]:
+    """Hand back what a failing or interrupted run holds, and finish its record; then go on failing.
+
+    Only where dead letters are drained. On the main queue a message that is handed back at once is
+    one receive nearer to the dead-letter queue; here nothing counts receives.
+
+    Args:
+        context: of the op.
+        queue: of the messages.
+        store: of the record. While it does not answer, the record stays open.
+        source: tells whether dead letters are drained.
+        messages: what the run holds.
+        acknowledging: what is committed, once messages may be gone: then nobody knows how many.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if source.reprocessing is None:
+            raise
+        with suppress(FeedbackError):
+            queue.connect().release(messages)
+        said = "It was told to end."
+        if isinstance(error, Exception):  # what is no FeedbackError may quote a body
+            said = str(error) if isinstance(error, FeedbackError) else type(error).__name__
+        moved = 0 if source.dry_run or acknowledging is None else None
+        counts = acknowledging.counts if acknowledging else {}
+        _close(context, store, source.reprocessing, moved, counts, said)
+        raise
+
+
 def finish(
     context: dg.OpExecutionContext, store: FeedbackStore, persisted: Persisted, not_deleted: int
 ) -> None:
@@ -72,18 +118,8 @@ def finish(
     result = ", ".join(" ".join(one) for one in told(persisted)) or "nothing"
     tag(context, moved=str(moved), result=result)
     context.log.info(in_words(persisted))
-    try:
-        with store.connect() as database:
-            database.dlq_actions.finish(
-                reprocessing.action,
-                moved=moved,
-                counts={name: persisted.counts.get(name, 0) for name in COUNTS},
-                error=f"{not_deleted} of {done} messages could not be deleted"
-                if not_deleted
-                else None,
-            )
-    except FeedbackError as error:
-        context.log.warning(f"the end of this run is not in ses_feedback_dlq_actions: {error}")
+    error = f"{not_deleted} of {done} messages could not be deleted" if not_deleted else None
+    _close(context, store, reprocessing, moved, persisted.counts, error)
 
 
 def tag(context: dg.OpExecutionContext, **said: str) -> None:
@@ -125,6 +161,10 @@ def in_words(persisted: Persisted) -> str:
     said = [_received(source, number)]
     if number:
         said.append(", ".join(" ".join(one) for one in told(persisted)) + ".")
+    if source.not_reached:
+        said.append(
+            f"max_messages was reached: about {source.not_reached:,} more wait for another run."
+        )
     if source.in_flight:
         said.append(
             f"{source.in_flight} were in flight before: another run or a look holds them, or held "
@@ -146,6 +186,26 @@ def told(persisted: Persisted) -> list[tuple[str, str]]:
     }
     counts = [(persisted.counts.get(name, 0), words[name]) for name in COUNTS]
     return [(f"{number:,}", what) for number, what in counts if number]
+
+
+def _close(
+    context: dg.OpExecutionContext,
+    store: FeedbackStore,
+    reprocessing: Reprocessing,
+    moved: int | None,
+    counts: Mapping[str, int],
+    error: str | None,
+) -> None:
+    try:
+        with store.connect() as database:
+            database.dlq_actions.finish(
+                reprocessing.action,
+                moved=moved,
+                counts={name: counts.get(name, 0) for name in COUNTS} if counts else {},
+                error=error,
+            )
+    except FeedbackError as failed:
+        context.log.warning(f"the end of this run is not in ses_feedback_dlq_actions: {failed}")
 
 
 def _received(source: Source, number: int) -> str:

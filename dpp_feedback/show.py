@@ -43,11 +43,19 @@ _ROW = (
 )
 
 
-def explanation(explained: Explanation, *, mask: bool = False) -> RenderableType:
-    """Lay out what becomes of a body, record by record; `mask` hides mail addresses."""
+def explanation(
+    explained: Explanation, *, mask: bool = False, verdict: Text | None = None
+) -> RenderableType:
+    """Lay out what becomes of a body, record by record.
+
+    Args:
+        explained: what the parser says of it.
+        mask: hide mail addresses.
+        verdict: what becomes of the message, where more is known than the parser says.
+    """
     told = _masked if mask else printable
     colour, meaning = _VERDICTS[explained.outcome]
-    parts: list[RenderableType] = [Text(meaning, style=f"bold {colour}")]
+    parts: list[RenderableType] = [verdict or Text(meaning, style=f"bold {colour}")]
     if explained.detail:
         parts.append(Text(f"{explained.reason}: {told(explained.detail)}"))
     several = len(explained.records) > 1

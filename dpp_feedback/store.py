@@ -5,13 +5,13 @@ The tables themselves are made in migrations/; what an event means is feedback/'
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from dpp_feedback.connection import (
+    LOCK_TIMEOUT,
     DatabaseRefused,
     connect,
     explaining,
@@ -149,7 +149,7 @@ class Store:
             DatabaseRefused, DatabaseUnavailable: they cannot.
         """
         with explaining(_INSERTING), self._connection.transaction(force_rollback=True):
-            self._connection.execute("SET LOCAL lock_timeout = '10s'")
+            self._connection.execute(LOCK_TIMEOUT)
             stored = self._connection.execute(_INSERT, _arrays([_probe()])).fetchall()
         if not stored:
             raise DatabaseRefused(
@@ -220,9 +220,9 @@ class Store:
     def _insert(self, rows: Sequence[FeedbackEvent], outcome: Inserted, rehearse: bool) -> None:
         import psycopg
 
-        once = self._connection.transaction(force_rollback=True) if rehearse else nullcontext()
         try:
-            with once:
+            with self._connection.transaction(force_rollback=rehearse):
+                self._connection.execute(LOCK_TIMEOUT)
                 stored = self._connection.execute(_INSERT, _arrays(rows)).fetchall()
                 if rehearse:  # what would be checked at the commit
                     self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")

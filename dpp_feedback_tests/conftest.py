@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", metavar="FOLDER", help="take pictures of Dagster's pages")
     parser.addoption("--cluster", action="store_true", help="use the cluster of KUBECONFIG")
+    parser.addoption("--image", metavar="NAME", help="run the commands of this image")
+    parser.addoption("--builder", default="docker", help="what has it: docker, podman or buildah")
 
 
 @pytest.fixture(scope="session")

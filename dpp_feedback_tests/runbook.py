@@ -1,4 +1,4 @@
-"""The section "Dead-letter queue" of docs/runbook.md, as an operator uses it: copied and pasted."""
+"""docs/runbook.md, as an operator uses it: copied and pasted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dpp_feedback.local.stack import Stack
 
@@ -54,6 +54,11 @@ def section(page: str = "docs/runbook.md", title: str = "Dead-letter queue") -> 
     return str(found)
 
 
+def without(title: str, page: str = "docs/runbook.md") -> str:
+    """All of a page but one section."""
+    return (ROOT / page).read_text().replace(section(page, title), "")
+
+
 def blocks(text: str) -> list[Block]:
     """All blocks but those that show what is printed."""
     found = [Block(language, dedent(pasted).strip()) for _, language, pasted in _fenced(text)]
@@ -84,6 +89,9 @@ class Terminal:
     Args:
         folder: an empty one.
         stack: whose psql and endpoint.
+
+    Attributes:
+        own: of the environment, what no other terminal has.
     """
 
     def __init__(self, folder: Path, stack: Stack) -> None:
@@ -92,9 +100,9 @@ class Terminal:
         programs = folder / "bin"
         programs.mkdir()
         # The AWS CLI reads no AWS_ENDPOINT_URL.
-        _program(programs / "aws", f'"{BIN}/aws" --endpoint-url "$AWS_ENDPOINT_URL"')
-        _program(programs / "psql", f'"{stack.postgres.psql}"')
-        self._own = {"PATH": f"{programs}:{BIN}:{os.environ['PATH']}", "HOME": str(folder)}
+        program(programs / "aws", f'"{BIN}/aws" --endpoint-url "$AWS_ENDPOINT_URL"')
+        program(programs / "psql", f'"{stack.postgres.psql}"')
+        self.own = {"PATH": f"{programs}:{BIN}:{os.environ['PATH']}", "HOME": str(folder)}
 
     def paste(self, block: Block, **values: str) -> str:
         """Paste a block; return what is printed. Questions are answered with y.
@@ -111,15 +119,27 @@ class Terminal:
             text = f"""psql "$DATABASE_URL" -v ON_ERROR_STOP=1 <<'SQL'\n{text}\nSQL"""
         else:
             assert block.language in SHELL, f"nobody knows how to run {block.language}"
+        return self.run(text)
+
+    def run(self, text: str, answers: Sequence[str] = ("y",)) -> str:
+        """Run lines of bash; return what is printed.
+
+        Args:
+            text: the lines. The first command that fails ends them.
+            answers: what is typed, line by line, where something asks.
+
+        Raises:
+            AssertionError: it exits with another code than 0.
+        """
         foreign = {"AWS_DEFAULT_REGION", "DAGSTER_HOME"}
         settings = {name: value for name, value in os.environ.items() if name not in foreign}
         ours, theirs = pty.openpty()
-        os.write(ours, b"y\n")
+        os.write(ours, "".join(f"{line}\n" for line in answers).encode())
         try:
             ended = subprocess.run(
                 ["/bin/bash", "-eo", "pipefail", "-c", text],
                 cwd=self.folder,
-                env=settings | self._own,
+                env=settings | self.own,
                 stdin=theirs,
                 capture_output=True,
                 text=True,
@@ -139,6 +159,7 @@ def _fenced(text: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def _program(path: Path, command: str) -> None:
+def program(path: Path, command: str) -> None:
+    """Write a program that runs a command of sh, with what it is called with."""
     path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     path.chmod(0o755)

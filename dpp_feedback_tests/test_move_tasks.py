@@ -6,6 +6,7 @@ What AWS alone can refuse (rights, keys) comes from a server on loopback.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -248,6 +249,9 @@ class _Sqs(BaseHTTPRequestHandler):
         status, said = 200, {"Attributes": {"QueueArn": "arn:aws:sqs:x:1:dlq"}}
         if operation != "GetQueueAttributes":
             status, said = self.status, self.said
+        self.say(status, said)
+
+    def say(self, status: int, said: dict[str, Any]) -> None:
         written = json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(written)))
@@ -262,7 +266,13 @@ class _Sqs(BaseHTTPRequestHandler):
 def refusing(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     """A queue of the server above."""
     assert environment
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Sqs) as server:
+    with _served(_Sqs, monkeypatch) as queue:
+        yield queue
+
+
+@contextmanager
+def _served(handler: type[_Sqs], monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
@@ -318,6 +328,47 @@ def test_an_answer_without_a_handle_is_not_taken_for_one(
     monkeypatch.setattr(_Sqs, "status", 200)
     with pytest.raises(AwsUnavailable, match="does not speak as SQS does"):
         refusing.move_tasks.start(None)
+
+
+class _Forgetful(_Sqs):
+    """Begins a redrive, loses the answer, and tells whoever asks again that one is running."""
+
+    listed: ClassVar[list[int]] = []  # when the latest redrive has begun: before, and after
+    asked: ClassVar[int] = 0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        operation = self.headers["X-Amz-Target"].partition(".")[2]
+        if operation == "GetQueueAttributes":
+            self.say(200, {"Attributes": {"QueueArn": "arn:aws:sqs:x:1:dlq"}})
+        elif operation == "ListMessageMoveTasks":
+            started = self.listed[min(self.asked, 1)]
+            task = {"Status": "RUNNING", "TaskHandle": "ours", "StartedTimestamp": started}
+            self.say(200, {"Results": [task]})
+        elif self.asked:
+            running = "There is already a task running. Only one active task is allowed."
+            self.say(400, {"__type": "InvalidParameterValue", "message": running})
+        else:
+            _Forgetful.asked = 1
+            self.close_connection = True
+
+
+@pytest.mark.parametrize(("asked", "listed"), [(0, [1000, 2000]), (0, [1000, 1000]), (1, [1, 2])])
+def test_a_redrive_is_ours_only_if_our_answer_was_lost_and_one_has_begun(
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: int,
+    listed: list[int],
+) -> None:
+    assert environment
+    monkeypatch.setattr(_Forgetful, "asked", asked)
+    monkeypatch.setattr(_Forgetful, "listed", listed)
+    with _served(_Forgetful, monkeypatch) as queue:
+        if listed == [1000, 2000]:
+            assert queue.move_tasks.start(None) == "ours"
+        else:
+            with pytest.raises(AwsRefused, match="running already"):
+                queue.move_tasks.start(None)
 
 
 def test_a_failed_redrive_tells_sqs_s_word_for_why(

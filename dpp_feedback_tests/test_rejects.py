@@ -14,7 +14,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from dpp_feedback.connection import DatabaseRefused
+from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable
 from dpp_feedback.feedback.parser import PARSER_VERSION
 from dpp_feedback.migrate import migrate
 from dpp_feedback.rejects import Reject, Rejects, Resolution, table
@@ -58,6 +58,20 @@ def _all(database: Database, columns: str) -> list[tuple[Any, ...]]:
 
 
 # Recording
+
+
+def test_a_table_that_stays_locked_is_a_fault_that_passes(
+    database_url: str, rejects: Rejects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'")
+    with closing(psycopg.connect(database_url)) as other:
+        other.execute("LOCK TABLE public.ses_feedback_rejects")
+        for write in (
+            lambda: rejects.record([_reject("a")], run_id=None),
+            lambda: rejects.mark_redriven(DLQ),
+        ):
+            with pytest.raises(DatabaseUnavailable, match="waited too long for a lock"):
+                write()
 
 
 def test_a_reject_is_recorded_as_it_is(rejects: Rejects) -> None:

@@ -14,11 +14,15 @@ import dagster as dg
 import pytest
 
 from dpp_feedback.alert_inputs import started_by_hand
+from dpp_feedback.aws_errors import AwsUnavailable
+from dpp_feedback.connection import DatabaseRefused
 from dpp_feedback.definitions import defs
+from dpp_feedback.errors import FeedbackError
 from dpp_feedback.ingest import process_feedback
 from dpp_feedback.local.traffic import traffic
 from dpp_feedback.queue import Queue
 from dpp_feedback.reprocess import NAME
+from dpp_feedback.store import Store
 from dpp_feedback_tests.failures import failure
 
 if TYPE_CHECKING:
@@ -168,6 +172,12 @@ class DeadLetters:
                 self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
         return found
 
+    def hold_for(self, seconds: int) -> None:
+        """Set for how long a received message is out of sight."""
+        self._sqs.set_queue_attributes(
+            QueueUrl=self.url, Attributes={"VisibilityTimeout": str(seconds)}
+        )
+
     def column(self, query: str) -> list[Any]:
         return [row[0] for row in self.database.execute(query.encode())]
 
@@ -254,9 +264,9 @@ def test_without_config_it_only_says_what_would_become_of_the_messages(dead: Dea
     }
     assert told["summary"] == (
         "Dry run over 5 messages: 1 would be stored, 1 there already, 1 would be ignored, "
-        "2 would still be rejected. Nothing was changed. Launch it again with dry_run: false (in "
-        "a terminal: --no-dry-run)."
+        "2 would still be rejected. Nothing was changed."
     )
+    assert told["next_step"] == "Launch it again with dry_run: false."
     assert dead.depth() == (5, 0), "everything waits again, at once"
     assert dead.column("SELECT count(*) FROM public.ses_feedback_events") == before
     assert dead.column("SELECT sum(count) FROM public.ses_feedback_daily_totals") == [1]
@@ -267,9 +277,8 @@ def test_a_real_run_stores_what_it_can_and_leaves_the_rest(dead: DeadLetters) ->
     ids = dead.send(bounce(1), CONTROL, "{}")
     told = dead.told(dry_run=False)
     assert told["dry_run"] is False
-    assert told["summary"] == (
-        "Of 3 messages: 1 stored, 0 there already, 1 ignored, 1 still rejected."
-    )
+    assert told["summary"] == "Of 3 messages: 1 stored, 1 ignored, 1 still rejected."
+    assert "next_step" not in told
     assert dead.rejects() == {ids[2]: ("not_ses", "waiting")}
     assert dead.column("SELECT primary_recipient FROM public.ses_feedback_events") == [
         "person1@example.org"
@@ -393,7 +402,9 @@ def test_a_selection_that_matches_nothing_says_so(dead: DeadLetters) -> None:
 
 def test_at_most_as_many_as_asked_for_are_taken(dead: DeadLetters) -> None:
     dead.send(*[bounce(number) for number in range(30)], *["no"] * 30)
-    assert dead.told(dry_run=False, max_messages=7, reasons=["readable"])["stored"] == 7
+    told = dead.told(dry_run=False, max_messages=7, reasons=["readable"])
+    assert told["stored"] == 7
+    assert "max_messages was reached: about " in told["summary"]
     assert dead.depth() == (53, 0)
 
 
@@ -447,6 +458,10 @@ def test_what_the_parser_rejected_and_now_ignores_is_resolved(dead: DeadLetters)
     ("config", "said"),
     [
         ({"reasons": ["not_jsn"]}, "not_json"),
+        ({"message_ids": [" "]}, "message_ids has an empty value, which would select everything"),
+        ({"kinds": [""]}, "kinds has an empty value"),
+        ({"reasons": ["readable", ""]}, "reasons has an empty value"),
+        ({"received_after": ""}, "received_after is '', no time"),
         ({"max_messages": 0}, "max_messages is 0: write a number from 1 to 100,000."),
         ({"received_after": "yesterday"}, "received_after"),
         ({"received_after": "2026-02-18", "received_before": "2026-02-17"}, "received_before"),
@@ -521,7 +536,7 @@ def test_each_run_is_recorded_in_a_table_and_in_its_tags(dead: DeadLetters) -> N
         "dry_run": "false",
         "selection": "kinds: Bounce; message_ids: 3",
         "moved": "1",
-        "result": "1 stored, 0 there already, 0 ignored, 0 still rejected",
+        "result": "1 stored",
     }
 
 
@@ -540,6 +555,73 @@ def test_what_could_not_be_deleted_is_in_the_record(
         "SELECT moved, counts->'stored', error FROM public.ses_feedback_dlq_actions"
     ).fetchall()
     assert record == [(1, 2, "1 of 2 messages could not be deleted")]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("where", "config", "error"),
+    [
+        ("queue.Queue.receive", {}, AwsUnavailable("SQS is away.")),
+        ("ingest.parse", {}, ZeroDivisionError("jane@example.org")),
+        ("store.Store.insert", {}, DatabaseRefused("Postgres refuses.")),
+        ("ingest.sorted_out", {"reasons": ["readable"]}, ZeroDivisionError("jane@example.org")),
+    ],
+)
+def test_a_run_that_fails_hands_back_at_once_and_finishes_its_record(
+    dead: DeadLetters,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    config: dict[str, Any],
+    error: Exception,
+    dry_run: bool,
+) -> None:
+    dead.hold_for(600)
+    dead.send(bounce(1), "no")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(f"dpp_feedback.{where}", fail)
+    assert not dead.run(dry_run=dry_run, **config).success
+    assert dead.depth() == (2, 0)
+    said = str(error) if isinstance(error, FeedbackError) else "ZeroDivisionError"
+    assert dead.column("SELECT error FROM public.ses_feedback_dlq_actions") == [said]
+    assert dead.column("SELECT moved FROM public.ses_feedback_dlq_actions") == [0]
+    assert dead.column("SELECT finished_at IS NULL FROM public.ses_feedback_dlq_actions") == [False]
+
+
+def test_a_run_that_cannot_delete_finishes_its_record_and_hands_the_rest_back(
+    dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead.hold_for(600)
+    dead.send(bounce(1), "no")
+
+    def fail(*_: Any) -> None:
+        raise AwsUnavailable("SQS is away.")
+
+    monkeypatch.setattr(Queue, "acknowledge", fail)
+    assert failure(dead.run(dry_run=False)) == "SQS is away."
+    assert dead.depth() == (2, 0)
+    acts = dead.database.execute(
+        "SELECT moved, counts->'stored', error FROM public.ses_feedback_dlq_actions"
+    ).fetchall()
+    assert acts == [(None, 1, "SQS is away.")]
+
+
+def test_a_run_whose_database_goes_away_leaves_its_record_open(
+    dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead.hold_for(600)
+    dead.send(bounce(1))
+
+    def fail(*_: Any, **__: Any) -> None:
+        monkeypatch.setenv("DATABASE_URL", "postgresql://postgres@127.0.0.1:1/db")
+        raise DatabaseRefused("Postgres refuses.")
+
+    monkeypatch.setattr(Store, "insert", fail)
+    assert failure(dead.run(dry_run=False)) == "Postgres refuses."
+    assert dead.depth() == (1, 0)
+    assert dead.column("SELECT finished_at FROM public.ses_feedback_dlq_actions") == [None]
 
 
 def test_a_failed_run_is_seen_by_who_started_it_and_alerts_nobody(

@@ -141,7 +141,7 @@ WAITING = "select reason, count(*), min(sent_at) as oldest"
 HEALTH = "dagster asset materialize -m dpp_feedback.definitions --select dlq_health"
 REDRIVE = "dpp-feedback dlq redrive --max-per-second 50"
 DISCARD = (
-    "dpp-feedback dlq discard --ids <message id>,<message id> "
+    "dpp-feedback dlq discard --id <message id>,<message id> "
     '--why "orders of the shop, wrong topic"'
 )
 ACTS = (
@@ -183,6 +183,13 @@ def _show(night: Night, name: str) -> None:
     (shop, _) = night.letters.send([SHOP, BODIES["empty"]])
     said = night.paste(name, **{"message id": shop})
     assert "neither notificationType nor eventType" in said
+
+
+@case(f"{SHOW} --body body.txt")
+def _body(night: Night, name: str) -> None:
+    (ours, _) = night.letters.send([BODIES["wrong_type"], SHOP])
+    night.paste(name, **{"message id": ours})
+    assert (night.terminal.folder / "body.txt").read_text() == BODIES["wrong_type"]
 
 
 @case(f"{LIST} --reason not_json --kind Bounce --since 3d --limit 20")

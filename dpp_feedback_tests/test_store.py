@@ -58,6 +58,20 @@ def _count(database: Database) -> int:
     return int(row[0])
 
 
+def test_a_table_that_stays_locked_is_a_fault_that_passes(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dpp_feedback.store.LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'")
+    with Store.connect(database_url) as store:
+        with database.transaction():
+            database.execute("LOCK TABLE public.ses_feedback_events")
+            for rehearse in (True, False):
+                with pytest.raises(DatabaseUnavailable, match="waited too long for a lock"):
+                    store.insert([_event(1)], rehearse=rehearse)
+        assert len(store.insert([_event(1)]).new) == 1
+    assert _count(database) == 1
+
+
 def test_an_event_is_stored_as_it_is(database: Database, database_url: str) -> None:
     event = _event(1)
     with Store.connect(database_url) as store:

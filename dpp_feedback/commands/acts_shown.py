@@ -44,8 +44,8 @@ def prospect(console: Console, seen: Prospect, *, source: str, destination: str)
     from rich.table import Table
     from rich.text import Text
 
-    sampled = f", {seen.sampled:,} of them looked at" if seen.sampled < seen.messages else ""
-    click.echo(f"{counted(seen.messages)} in {source}{sampled}.")
+    sampled = f"{seen.sampled:,} of them" if seen.sampled < seen.messages else "all"
+    click.echo(f"{counted(seen.messages)} in {source}, {sampled} looked at.")
     click.echo(f"A redrive moves them to {destination}.")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("messages", justify="right")
@@ -111,7 +111,7 @@ def found(console: Console, several: Sequence[Found]) -> None:
     now = datetime.now(UTC)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("message id", no_wrap=True)
-    table.add_column("received UTC", no_wrap=True)
+    table.add_column("received (UTC)", no_wrap=True)
     table.add_column("age", no_wrap=True, justify="right")
     table.add_column("kind", overflow="fold")
     table.add_column("reason now", overflow="fold")
@@ -123,7 +123,7 @@ def found(console: Console, several: Sequence[Found]) -> None:
             span(now - each.sent_at),
             Text(kinds_shown(each.kinds)),
             Text(
-                "would be stored: are you sure?" if readable else each.reason,
+                "readable: are you sure?" if readable else each.reason,
                 style="bold" if readable else "",
             ),
         )

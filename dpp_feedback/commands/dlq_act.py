@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dpp_feedback.commands.dlq_options import ids_option
 from dpp_feedback.commands.signals import INTERRUPTED, handing_back
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.messages import counted
@@ -61,18 +62,11 @@ def redrive(max_per_second: int | None, force: bool, cancel: bool, yes: bool) ->
 
 
 @click.command()
-@click.option(
-    "--ids",
-    "written",
-    required=True,
-    multiple=True,
-    help="Message ids as `dlq list` shows them: repeated, or with commas between; - reads them "
-    "from standard input. At most 1000.",
-)
+@ids_option(required=True)
 @click.option("--why", required=True, help="The reason, for the record; at most 500 characters.")
 @yes_option
-def discard(written: tuple[str, ...], why: str, yes: bool) -> None:
-    """Delete single messages from the dead-letter queue, for good.
+def discard(message_ids: tuple[str, ...], why: str, yes: bool) -> None:
+    """Delete single messages from the dead-letter queue, for good; at most 1000.
 
     Who does it, when, to which messages and why is recorded first. A message that would be stored
     now is marked: to discard it loses feedback.
@@ -87,16 +81,17 @@ def discard(written: tuple[str, ...], why: str, yes: bool) -> None:
     from dpp_feedback.dlq.reasons import READABLE
     from dpp_feedback.resources import FeedbackQueue, FeedbackStore, aws_region
 
-    why, ids = _why(why), _ids(written)
+    why = _why(why)
+    _look_through(message_ids)
     dead_letters, connect = FeedbackQueue(setting="SQS_DLQ_URL").connect(), FeedbackStore().connect
     with handing_back():
-        found, why_partial = find(dead_letters, connect, ids)
+        found, why_partial = find(dead_letters, connect, message_ids)
         there = [each.id for each in found]
-        missing = ids.keys() - set(there)
+        missing = set(message_ids) - set(there)
         if found:
             acts_shown.found(console(), found)
         acts_shown.not_discarded(
-            {id_: f"{NOT_THERE} {why_partial}".strip() for id_ in ids if id_ in missing}
+            {id_: f"{NOT_THERE} {why_partial}".strip() for id_ in message_ids if id_ in missing}
         )
         if not found:
             raise click.ClickException("None of these messages is there: nothing is discarded.")
@@ -158,7 +153,15 @@ def _run(
     """Start a redrive, watch it to its end, and complete its record."""
     from dpp_feedback.commands import acts_shown
     from dpp_feedback.dlq.actor import actor
-    from dpp_feedback.dlq.redrive import CANCEL, UNDER_WAY, finish, start, unfinished, watch
+    from dpp_feedback.dlq.redrive import (
+        CANCEL,
+        UNDER_WAY,
+        finish,
+        look_again,
+        start,
+        unfinished,
+        watch,
+    )
     from dpp_feedback.resources import FeedbackStore, aws_region
 
     connect = FeedbackStore().connect
@@ -181,6 +184,7 @@ def _run(
                 show(task)
     except (KeyboardInterrupt, SystemExit, OSError, FeedbackError) as error:
         stopped = error  # OSError: the terminal is gone
+    last = look_again(dead_letters.move_tasks, started, last)
     moved, why = last.moved if last else 0, unfinished(last)
     not_recorded = finish(connect, started.record, moved=moved, error=why or None)
     with suppress(OSError):
@@ -224,22 +228,15 @@ def _confirm(question: str, *, yes: bool) -> None:
     click.confirm(question, abort=True)
 
 
-def _ids(written: tuple[str, ...]) -> dict[str, None]:
-    """Read ids, each once and in their order."""
+def _look_through(ids: tuple[str, ...]) -> None:
+    """Refuse more ids than a person looks through."""
     from dpp_feedback.dlq.discard import MAX_IDS
 
-    ids: dict[str, None] = {}
-    for words in written:
-        text = sys.stdin.read() if words == "-" else words
-        ids |= dict.fromkeys(text.replace(",", " ").split())
-    if not ids:
-        raise click.BadParameter("no id is named.", param_hint="--ids")
     if len(ids) > MAX_IDS:
         raise click.BadParameter(
             f"{len(ids):,} ids; one act takes {MAX_IDS:,}: look them through in parts.",
-            param_hint="--ids",
+            param_hint="--id",
         )
-    return ids
 
 
 def _why(written: str) -> str:

@@ -4,98 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dpp_feedback.commands.dlq_options import filters
 from dpp_feedback.commands.signals import INTERRUPTED, handing_back
-from dpp_feedback.dlq.reasons import REASONS
-from dpp_feedback.dlq.selection import read_time
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.messages import encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import TextIO
 
     from dpp_feedback.dlq.listing import Entry, Listing
     from dpp_feedback.dlq.selection import Selection
+    from dpp_feedback.feedback.events import Outcome
     from dpp_feedback.move_tasks import MoveTask
     from dpp_feedback.queue import Look, Message, Queue
     from dpp_feedback.rejects import RejectRow
+    from dpp_feedback.store import Inserted
 
 _PAGE = 100  # messages that are laid out, and sorted, at a time
-_SPAN = re.compile(r"(\d{1,6})\s*([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Since(click.ParamType[datetime]):
-    """A time, or how long ago: `3h`, `2d`."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Read it; a time without zone is UTC."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            if ago := _SPAN.fullmatch(value.strip()):
-                return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-            return read_time(value)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is no time. Write 2026-02-17T08:30:00Z, or how long ago: 90m, 3h, 2d.",
-                param,
-                ctx,
-            )
-
-
-def filters(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say which messages are meant; see `_selection`."""
-    options = (
-        click.option(
-            "--reason",
-            "reasons",
-            multiple=True,
-            type=click.Choice(REASONS, case_sensitive=False),
-            metavar="REASON",
-            help="Only messages with this reason, as the present parser sees it; repeat for "
-            f"several. One of {', '.join(REASONS)}.",
-        ),
-        click.option(
-            "--kind",
-            "kinds",
-            multiple=True,
-            help="Only messages about this kind of event, like Bounce; repeat for several.",
-        ),
-        click.option(
-            "--since",
-            type=Since(),
-            help="Only messages received then or later: an ISO 8601 time, or how long ago "
-            "(3h, 2d).",
-        ),
-        click.option(
-            "--contains",
-            metavar="TEXT",
-            help="Only messages with this text in the body, upper or lower case.",
-        ),
-        click.option(
-            "--limit",
-            type=click.IntRange(min=0),
-            default=100,
-            show_default=True,
-            help="At most so many; 0 for all.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.command("list")
@@ -139,7 +73,15 @@ def list_(
 @click.command()
 @click.argument("message_id", metavar="ID")
 @click.option("--reveal", is_flag=True, help="Show mail addresses; they are masked otherwise.")
-def show(message_id: str, reveal: bool) -> None:
+@click.option(
+    "--body",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the body to a new FILE, byte for byte, WITH all mail addresses. Only you can "
+    "read it; delete it when you are done.",
+    metavar="FILE",
+)
+def show(message_id: str, reveal: bool, file: Path | None) -> None:
     """Show one message of the dead-letter queue: what it is, why it is here, how it begins.
 
     A message that is no longer there is shown from the database, if its body is kept there
@@ -152,20 +94,25 @@ def show(message_id: str, reveal: bool) -> None:
 
     message_id = message_id.strip()
     selection = Selection.of(message_ids=[message_id])
-    with _looking(selection, None, 1, warn=False) as (queue, look, listing):
+    with _looking(selection, None, 0, warn=False) as (queue, look, listing):
         entry, message = next(iter(listing), (None, None))
     row, kept, why_not = _recorded(message_id, with_body=message is None)
     if why_not:
         click.echo(f"What is recorded about it cannot be read: {why_not}", err=True)
     recorded = {} if why_not else look_shown.recorded(row)
-    if entry and message:
-        _show(entry, message.body, recorded, reveal=reveal)
-    elif row and kept is not None:
+    told = entry or row
+    body = message.body if message else kept
+    if told is None or body is None:
+        raise click.ClickException(_not_found(queue, look, row, why_not))
+    if file:
+        with _new_file(file) as out:
+            out.buffer.write(encoded(body))
+    if row and not entry:
         became = look_shown.became(row)
         click.echo(f"It is not in {queue.name} now. {became}; this is the body kept there.\n")
-        _show(row, kept, recorded, reveal=reveal)
-    else:
-        raise click.ClickException(_not_found(queue, look, row, why_not))
+    _show(told, body, recorded, reveal=reveal)
+    if file:
+        click.echo(f"\nThe body is in {file} as it is, mail addresses included.")
 
 
 @click.command()
@@ -190,7 +137,8 @@ def export(
             out.write(json.dumps(_exported(entry.as_json(), message)) + "\n")
             out.flush()
     filtered = not selection.everything or contains is not None
-    _remark(queue, look, listing, filtered=filtered, err=True)
+    written_to = "standard output" if str(file) == "-" else str(file)
+    _remark(queue, look, listing, filtered=filtered, err=True, written_to=written_to)
 
 
 def _selection(
@@ -255,7 +203,15 @@ def _recorded(message_id: str, *, with_body: bool) -> tuple[RejectRow | None, st
         return row, None, str(error)
 
 
-def _remark(queue: Queue, look: Look, listing: Listing, *, filtered: bool, err: bool) -> None:
+def _remark(
+    queue: Queue,
+    look: Look,
+    listing: Listing,
+    *,
+    filtered: bool,
+    err: bool,
+    written_to: str | None = None,
+) -> None:
     from dpp_feedback.commands import look_shown
 
     task: MoveTask | None = None
@@ -263,7 +219,9 @@ def _remark(queue: Queue, look: Look, listing: Listing, *, filtered: bool, err: 
         task = queue.move_tasks.latest()
     except FeedbackError as error:
         click.echo(f"Whether a redrive is running is not known: {error}", err=True)
-    said = look_shown.remarks(listing, look, queue, filtered=filtered, task=task, now=_now())
+    said = look_shown.remarks(
+        listing, look, queue, filtered=filtered, task=task, now=_now(), written_to=written_to
+    )
     if listing.shown and not err:
         click.echo()
     click.echo("\n".join(said), err=err)
@@ -280,10 +238,25 @@ def _show(told: Entry | RejectRow, body: str, recorded: Mapping[str, str], *, re
     console = look_shown.console()
     console.print(look_shown.facts(told, body, recorded, _now()))
     console.print()
-    console.print(explanation(explain(body, told.sent_at), mask=not reveal))
+    verdict = look_shown.verdict(*_rehearsed(body, told.sent_at))
+    console.print(explanation(explain(body, told.sent_at), mask=not reveal, verdict=verdict))
     hidden = "" if reveal else ", addresses masked (--reveal shows them)"
     console.print(Text(f"\nbody{hidden}:", style="bold"))
     console.print(Text(look_shown.body_shown(body if reveal else masked(body)), overflow="fold"))
+
+
+def _rehearsed(body: str, sent_at: datetime) -> tuple[Outcome, Inserted | None, str]:
+    """Read a body, insert its rows and take them back; say why that is not possible."""
+    from dpp_feedback.feedback.glance import events_of
+    from dpp_feedback.feedback.parser import parse
+    from dpp_feedback.resources import FeedbackStore
+
+    outcome = parse(body, sent_at)
+    try:
+        with FeedbackStore().connect() as store:
+            return outcome, store.insert(events_of(outcome), rehearse=True), ""
+    except FeedbackError as error:
+        return outcome, None, str(error)
 
 
 def _not_found(queue: Queue, look: Look, row: RejectRow | None, why_not: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dpp_feedback.dlq.listing import Entry
 from dpp_feedback.dlq.reasons import IGNORED, READABLE
+from dpp_feedback.feedback.events import Ignored, Rejected, RejectedReason
 from dpp_feedback.messages import counted, encoded, sha256_of
 from dpp_feedback.show import printable
 
@@ -22,14 +23,17 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from dpp_feedback.dlq.listing import Listing
+    from dpp_feedback.feedback.events import Outcome
     from dpp_feedback.move_tasks import MoveTask
     from dpp_feedback.queue import Look, Queue
     from dpp_feedback.rejects import RejectRow
+    from dpp_feedback.store import Inserted
 
 SOON = timedelta(days=3)
 _URGENT = "bold red"
+NARROW = 'See "A column is too narrow" in docs/runbook.md.'
 BODY_SHOWN = 2000  # characters
-_PIPED = 200  # columns: what is piped is searched, so ids and reasons stay on one line
+_PIPED = 160  # columns: what is piped is searched, so ids and reasons stay on one line
 _WIDE = 144  # columns for one line a message
 _KINDS_SHOWN, _LONGEST_KIND = 3, 40  # the name of an unknown one comes from the body
 _TIME = "%Y-%m-%d %H:%M"
@@ -67,6 +71,7 @@ def remarks(
     filtered: bool,
     task: MoveTask | None,
     now: datetime,
+    written_to: str | None = None,
 ) -> list[str]:
     """Say what a list does not: how much was seen, why not all, and what to do next.
 
@@ -77,6 +82,7 @@ def remarks(
         filtered: whether a filter was set.
         task: the latest redrive; None if that is not known.
         now: what is counted from.
+        written_to: where the messages are; None: they stand above.
     """
     said = []
     if not listing.seen:
@@ -87,16 +93,19 @@ def remarks(
         )
     elif listing.shown:
         said.append(
-            f"{counted(listing.seen)} seen, {listing.shown:,} shown: {_by(listing.reasons)}."
+            f"{counted(listing.seen)} seen, {listing.shown:,} "
+            f"{f'written to {written_to}' if written_to else 'shown'}: {_by(listing.reasons)}."
         )
     elif filtered:
         said.append(
             f"No message matches, of {counted(listing.seen)} seen. What is there: "
             f"{_by(listing.all_reasons)}."
         )
-    if look.why_partial:
-        more = " --limit 0 goes on to the end." if listing.limited else ""
-        said.append(f"This is not all: {look.why_partial}{more}")
+    if listing.limited:
+        said.append(f"The limit of {listing.shown:,} was reached; --limit 0 shows all.")
+    why_partial = look.troubles if listing.limited else look.why_partial
+    if why_partial:
+        said.append(f"This is not all: {why_partial}")
     if listing.first_expires_at:
         left = listing.first_expires_at - now
         of = "of these" if look.why_partial else "of all"
@@ -106,7 +115,12 @@ def remarks(
             f"A redrive is {task.status}, {counted(task.moved)} moved so far: what is listed may "
             "be gone the next moment. `dpp-feedback dlq redrive --cancel` cancels it."
         )
-    if listing.shown:
+    if listing.reasons[RejectedReason.REFUSED_BY_DATABASE]:
+        said.append(
+            "refused_by_database is what the last run met: `dpp-feedback dlq reprocess --reason "
+            "refused_by_database` says whether it still holds."
+        )
+    if listing.shown and not written_to:
         said.append(
             "Next: `dpp-feedback dlq show ID` says why a message is here; `dpp-feedback dlq "
             "reprocess` says what would become of all of them now, and moves nothing."
@@ -146,7 +160,10 @@ def facts(told: Entry | RejectRow, body: str, recorded: Mapping[str, str], now: 
 def recorded(row: RejectRow | None) -> dict[str, str]:
     """Say in lines for `facts` what `public.ses_feedback_rejects` says of a message."""
     if row is None:
-        return {"recorded": "no: public.ses_feedback_rejects does not know it"}
+        return {
+            "recorded": "no: public.ses_feedback_rejects does not know it. That is harmless: it "
+            "was sent straight into this queue, or rejected before there was that table"
+        }
     first, last = (time.astimezone(UTC) for time in (row.first_seen_at, row.last_seen_at))
     return {
         "rejected (UTC)": f"first {first:{_TIME}}, last {last:{_TIME}}, "
@@ -155,6 +172,34 @@ def recorded(row: RejectRow | None) -> dict[str, str]:
         "last run": row.last_run_id or "none",
         "resolution": became(row).partition(" knows it as ")[2],
     }
+
+
+def verdict(outcome: Outcome, inserted: Inserted | None, why_not_known: str) -> Text:
+    """Say what a run would make of a message now.
+
+    Args:
+        outcome: what the present parser says.
+        inserted: what Postgres made of its rows, which are taken back; None if that is not known.
+        why_not_known: why.
+    """
+    from rich.text import Text
+
+    match outcome:
+        case Rejected():
+            said, colour = "rejected: a run leaves the message where it is", "red"
+        case Ignored():
+            said, colour = "ignored: a run deletes the message and stores nothing", "yellow"
+        case _ if inserted is None:
+            said = f"readable; whether Postgres takes its rows is not known: {why_not_known}"
+            colour = "yellow"
+        case _ if inserted.refused:
+            said = f"refused by Postgres: {min(inserted.refused.values())}. {NARROW}"
+            colour = "red"
+        case _ if inserted.new:
+            said, colour = "stored: a run inserts these rows, then deletes the message", "green"
+        case _:
+            said, colour = "there already: a run deletes the message and stores nothing", "green"
+    return Text(f"now {said}", style=f"bold {colour}")
 
 
 def became(row: RejectRow) -> str:
@@ -173,7 +218,7 @@ def body_shown(text: str) -> str:
     """Return the beginning of a body, escaped line by line."""
     shown = "\n".join(printable(line) for line in text[:BODY_SHOWN].split("\n"))
     more = len(text) - BODY_SHOWN
-    return shown + (f"\n({more:,} more characters: `dlq export` writes all)" if more > 0 else "")
+    return shown + (f"\n({more:,} more characters: --body FILE writes all)" if more > 0 else "")
 
 
 def kinds_shown(kinds: Sequence[str]) -> str:
@@ -199,7 +244,7 @@ def _wide(header: bool) -> Table:
     table.add_column("receives", width=8, justify="right")
     table.add_column("topic", ratio=1, overflow="fold")
     table.add_column("kind", ratio=1, overflow="fold")
-    table.add_column("reason now", width=19, overflow="fold")
+    table.add_column("reason", width=19, overflow="fold")
     table.add_column("expires (UTC)", width=20)
     return table
 
@@ -208,7 +253,7 @@ def _narrow(header: bool) -> Table:
     table = _table(header)
     table.add_column("message id\nkind, topic", min_width=36, ratio=1, overflow="fold")
     table.add_column("received (UTC)\nage, receives", width=16)
-    table.add_column("reason now\nexpires (UTC)", width=20, overflow="fold")
+    table.add_column("reason\nexpires (UTC)", width=20, overflow="fold")
     return table
 
 

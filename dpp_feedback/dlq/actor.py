@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import socket
 from typing import Any
 
@@ -10,6 +11,7 @@ from dpp_feedback.aws_errors import explaining, not_aws
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.masking import masked
 
+_LOGIN = re.compile(r"[\w.-]+@[\w-]+")  # jane@laptop: no mail reaches a host without a dot
 _SECONDS = 3  # an act does not wait long for a name
 
 
@@ -33,8 +35,12 @@ def actor(region: str) -> str:
 
 
 def without_address(who: str) -> str:
-    """Mask a mail address in it, as the session of an AWS login often is one; roles stay."""
-    return "/".join(map(masked, who.split("/")))
+    """Mask a mail address in it, as the session of an AWS login often is one.
+
+    Roles stay, and so does a login at a host.
+    """
+    parts = who.split("/")
+    return "/".join(part if _LOGIN.fullmatch(part) else masked(part) for part in parts)
 
 
 def _arn(region: str) -> str:

@@ -107,7 +107,7 @@ class Listing:
         reasons: those passed on, by reason.
         all_reasons: all that were looked at, by reason.
         first_expires_at: when SQS deletes the first of all that were looked at; None without one.
-        limited: the limit was reached.
+        limited: the limit was reached, and there are more messages.
     """
 
     def __init__(
@@ -135,7 +135,8 @@ class Listing:
 
     def __iter__(self) -> Iterator[tuple[Entry, Message]]:
         """Yield each message that is meant, and what is to be said of it."""
-        for message in self._messages:
+        messages = iter(self._messages)
+        for message in messages:
             entry = Entry.of(message, self._refused, self._retention)
             self._count(entry)
             if not self._means(entry, message):
@@ -143,8 +144,10 @@ class Listing:
             self.shown += 1
             self.reasons[entry.reason] += 1
             yield entry, message
-            self.limited = self.shown == self._limit
-            if self.limited or self._selection.finished(self.shown):
+            if self.shown == self._limit:
+                self.limited = next(messages, None) is not None
+                return
+            if self._selection.finished(self.shown):
                 return
 
     def _count(self, entry: Entry) -> None:

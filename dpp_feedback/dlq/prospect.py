@@ -66,8 +66,9 @@ class Prospect:
                 f"{self.why_partial}"
             ).strip()
         if self.coming_back:
+            sample = "sampled messages" if self.sampled < self.messages else "messages"
             return (
-                f"{self.coming_back} of {self.sampled} sampled messages would come back to the "
+                f"{self.coming_back} of {self.sampled} {sample} would come back to the "
                 "dead-letter queue. Mend the cause first; or `dpp-feedback dlq reprocess` stores "
                 "what is good and leaves the rest where it is."
             )

@@ -156,13 +156,24 @@ def watch(tasks: MoveTasks, started: Started) -> Iterator[MoveTask]:
             return
         if _is_older(task, started):
             for_nothing += 1
-        elif task.handle and task.handle != started.handle:
+        elif _is_another(task, started):
             return
         else:
             yield task
             if task.status not in UNDER_WAY:
                 return
         sleep(_PAUSE)
+
+
+def look_again(tasks: MoveTasks, started: Started, last: MoveTask | None) -> MoveTask | None:
+    """Look at a redrive once more, as the watching ends; `last` where that shows nothing newer."""
+    try:
+        task = tasks.latest()
+    except FeedbackError:
+        return last
+    if task is None or _is_older(task, started) or _is_another(task, started):
+        return last
+    return task if last is None or task.started_at == last.started_at else last
 
 
 def finish(connect: Connect, record: UUID | None, *, moved: int, error: str | None = None) -> str:
@@ -262,6 +273,10 @@ def progress(task: MoveTask) -> str:
     """Say how far a redrive is."""
     of = "" if task.to_move is None else f" of {task.to_move:,}"
     return f"{task.moved:,}{of} messages moved"
+
+
+def _is_another(task: MoveTask, started: Started) -> bool:
+    return bool(task.handle) and task.handle != started.handle
 
 
 def _is_older(task: MoveTask, started: Started) -> bool:

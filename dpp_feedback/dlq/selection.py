@@ -61,7 +61,8 @@ class Selection:
             received_before: the same.
 
         Raises:
-            SelectionError: a reason is unknown, a time is none, or no time lies between the two.
+            SelectionError: a value is blank, a reason is unknown, a time is none, or no time lies
+                between the two. A blank one, as of a variable that is not set, must not mean all.
         """
         after = _time("received_after", received_after)
         before = _time("received_before", received_before)
@@ -71,11 +72,11 @@ class Selection:
                 f"({before.isoformat()}): no message lies between. Correct one of them."
             )
         return cls(
-            reasons=frozenset(_reason(name) for name in _written(reasons)),
+            reasons=frozenset(_reason(name) for name in _written("reasons", reasons)),
             kinds=frozenset(
-                documented_name(DETAIL_TYPES.get(name, name)) for name in _written(kinds)
+                documented_name(DETAIL_TYPES.get(name, name)) for name in _written("kinds", kinds)
             ),
-            message_ids=frozenset(_written(message_ids)),
+            message_ids=frozenset(_written("message_ids", message_ids)),
             received_after=after,
             received_before=before,
         )
@@ -144,8 +145,14 @@ def read_time(written: str | datetime) -> datetime:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def _written(names: Iterable[str]) -> list[str]:
-    return [stripped for name in names if (stripped := name.strip())]
+def _written(setting: str, names: Iterable[str]) -> list[str]:
+    written = [name.strip() for name in names]
+    if not all(written):
+        raise SelectionError(
+            f"{setting} has an empty value, which would select everything: write what is meant, or "
+            "leave it out."
+        )
+    return written
 
 
 def _folded(kinds: Iterable[str]) -> set[str]:

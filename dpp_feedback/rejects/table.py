@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dpp_feedback.connection import DatabaseRefused, explaining, storable
+from dpp_feedback.connection import LOCK_TIMEOUT, DatabaseRefused, explaining, storable
 from dpp_feedback.feedback.events import RejectedReason
 from dpp_feedback.feedback.parser import PARSER_VERSION
 from dpp_feedback.messages import sha256_of
@@ -56,7 +56,7 @@ class Rejects:
             sent_at=datetime.now(UTC),
         )
         with explaining(_WRITING), self._connection.transaction(force_rollback=True):
-            self._connection.execute("SET LOCAL lock_timeout = '10s'")
+            self._connection.execute(LOCK_TIMEOUT)
             recorded = self._upsert([probe], Resolution.WAITING, by=None, run_id=None)
         if not recorded:
             raise DatabaseRefused(
@@ -254,6 +254,7 @@ class Rejects:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         with explaining(_WRITING), self._connection.transaction():
+            self._connection.execute(LOCK_TIMEOUT)
             self._connection.execute(statements.LOCK)
             yield
 

@@ -71,6 +71,8 @@ def test_a_user_without_a_name_is_one_too(
         ),
         ("arn:aws:iam::123456789012:user/jane", "arn:aws:iam::123456789012:user/jane"),
         ("Jane", "Jane"),
+        ("jane.doe@laptop", "jane.doe@laptop"),
+        ("jane.doe@laptop.example.com", "j***@laptop.example.com"),
     ],
 )
 def test_a_tag_names_the_role_and_no_address(who: str, said: str) -> None:

@@ -18,12 +18,14 @@ from click.testing import CliRunner, Result
 from dpp_feedback.cli import main
 from dpp_feedback.commands.signals import handing_back
 from dpp_feedback.dlq.prospect import Prospect
-from dpp_feedback.move_tasks import MoveTasks
+from dpp_feedback.move_tasks import MoveTask, MoveTasks
 from dpp_feedback.resources import FeedbackQueue
 from dpp_feedback_tests.dlq.dead_letters import DeadLetters, delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dpp_feedback.dlq.redrive import Started
 
 
 PROGRAM = "from dpp_feedback.cli import main; main()"
@@ -108,7 +110,9 @@ def test_while_some_would_come_back_nothing_moves(dead_letters: DeadLetters) -> 
     assert result.exit_code == 1
     assert "back in the dead-letter queue" in result.output
     (error,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
-    assert "1 of 2 sampled messages would come back" in error
+    assert "1 of 2 messages would come back" in error
+    assert "2 messages in " in result.output
+    assert ", all looked at." in result.output
     assert error.endswith("add --force.")
     assert dead_letters.depth() == (2, 0)
     assert dead_letters.acts() == []
@@ -120,7 +124,7 @@ def test_forced_it_moves_everything_and_the_record_says_so(dead_letters: DeadLet
     assert result.exit_code == 0, result.output
     assert dead_letters.depth() == (0, 0)
     (act,) = dead_letters.acts()
-    assert act["why"].startswith("forced, though: 1 of 2 sampled messages would come back")
+    assert act["why"].startswith("forced, though: 1 of 2 messages would come back")
 
 
 def test_without_a_database_only_force_starts_and_says_that_it_is_not_recorded(
@@ -160,6 +164,24 @@ def test_a_second_redrive_is_refused_and_cancel_ends_the_first(dead_letters: Dea
 def test_cancel_goes_alone() -> None:
     result = _run("redrive", "--cancel", "--force")
     assert result.exit_code in (1, 2)
+
+
+def test_the_record_tells_what_was_moved_until_the_watching_ended(
+    dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_letters.send([delivery(number) for number in range(30)])
+
+    def stop_at_once(tasks: MoveTasks, _: Started) -> Iterator[MoveTask]:
+        yield MoveTask("RUNNING", started_at=getattr(tasks.latest(), "started_at", None))
+        dead_letters.until(0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dpp_feedback.dlq.redrive.watch", stop_at_once)
+    result = _run("redrive", "--yes")
+    assert result.exit_code == 130
+    assert "30 messages moved.\n" in result.output
+    (act,) = dead_letters.acts()
+    assert (act["moved"], act["error"]) == (30, None)
 
 
 def test_a_failed_redrive_ends_with_sqs_reason(
@@ -225,7 +247,7 @@ def test_what_is_named_is_discarded_after_a_yes(dead_letters: DeadLetters) -> No
         "discard", "--ids", f"{first},{second}", "--why", "found by jane@example.org"
     )
     terminal.until("[y/N]: ")
-    assert "would be stored: are you sure?" in terminal.said
+    assert "readable: are you sure?" in terminal.said
     assert "1 of them would be stored by `dlq reprocess`. Delete 2 messages for good?" in (
         terminal.said
     )
@@ -289,8 +311,9 @@ def test_without_a_database_nothing_is_discarded(
     ("words", "said"),
     [
         (["--ids", MISSING], "Missing option '--why'"),
-        (["--why", "a test"], "Missing option '--ids'"),
+        (["--why", "a test"], "Missing option '--id' / '--ids'"),
         (["--ids", " , ", "--why", "a test"], "no id is named"),
+        (["--ids", "", "--id", MISSING, "--why", "a test"], "no id is named"),
         (["--ids", MISSING, "--why", "  "], "say in 1 to 500 characters"),
         (["--ids", MISSING, "--why", "x" * 501], "say in 1 to 500 characters"),
         (["--ids", ",".join(map(str, range(1001))), "--why", "a test"], "1,001 ids; one act takes"),

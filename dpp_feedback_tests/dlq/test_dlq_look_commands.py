@@ -18,6 +18,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dpp_feedback.cli import main
+from dpp_feedback.feedback.glance import events_of
+from dpp_feedback.feedback.parser import parse
 from dpp_feedback.rejects import Reject
 from dpp_feedback.resources import FeedbackQueue
 from dpp_feedback.store import Store
@@ -133,6 +135,9 @@ def test_a_filter_that_matches_nothing_names_the_reasons_that_are_there() -> Non
         (("--since", "yesterday"), "'yesterday' is no time. Write 2026-02-17T08:30:00Z"),
         (("--since", "999999w"), "'999999w' is no time."),
         (("--limit", "-1"), "-1 is not in the range x>=0"),
+        (("--reason", ""), "'' is not one of 'empty'"),
+        (("--kind", " "), "it is empty, and would select everything"),
+        (("--contains", ""), "it is empty, and would select everything"),
     ],
 )
 def test_bad_options_are_named(words: tuple[str, ...], said: str) -> None:
@@ -236,8 +241,8 @@ def test_show_says_what_a_message_is_and_masks_addresses(ids: list[str]) -> None
         "arn:aws:sns:eu-west-1:111122223333:feedback",
         "1, this look included",
         "expires (UTC)",
-        "stored: the job inserts these rows",
-        "public.ses_feedback_rejects does not know it",
+        "now stored: a run inserts these rows",
+        "public.ses_feedback_rejects does not know it. That is harmless",
         "j***@example.net",
     ):
         assert word in result.stdout
@@ -248,6 +253,55 @@ def test_show_says_what_a_message_is_and_masks_addresses(ids: list[str]) -> None
     revealed = run("show", "--reveal", ids[0]).stdout
     assert payload("event_bounce")["mail"]["destination"][0] in revealed
     assert "***" not in revealed
+
+
+def test_show_says_what_postgres_makes_of_it_now(
+    ids: list[str],
+    environment: dict[str, str],
+    database: psycopg.Connection[tuple[Any, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def verdict(id_: str) -> str:
+        result = run("show", id_)
+        assert result.exit_code == 0, result.output
+        (line,) = [line for line in result.stdout.splitlines() if line.startswith("now ")]
+        return line
+
+    with store(environment) as connected:
+        connected.rejects.record([reject(ids[0])], run_id=None)
+    events = "ALTER TABLE public.ses_feedback_events"
+    database.execute(f"{events} ADD CONSTRAINT no_bounce CHECK (bounce_type IS NULL)".encode())
+    refused = verdict(ids[0])
+    assert refused.startswith("now refused by Postgres: CheckViolation (23514, no_bounce). See")
+    assert "docs/runbook.md" in refused
+    assert verdict(ids[1]) == "now rejected: a run leaves the message where it is"
+    database.execute(f"{events} DROP CONSTRAINT no_bounce".encode())
+    assert verdict(ids[0]) == "now stored: a run inserts these rows, then deletes the message"
+    assert database.execute("SELECT FROM public.ses_feedback_events").fetchall() == []
+    assert run("show", ids[0]).stdout.count("refused_by_database") == 1, "as it was recorded"
+    outcome = parse(BOUNCE, SENT_AT)
+    with store(environment) as connected:
+        connected.insert(events_of(outcome))
+    assert verdict(ids[0]).startswith("now there already: a run deletes the message")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/db")
+    assert verdict(ids[0]).startswith("now readable; whether Postgres takes its rows is not known")
+
+
+@pytest.mark.usefixtures("database")
+def test_show_writes_the_true_bytes_of_a_body_where_only_its_owner_reads_them(
+    ids: list[str],
+) -> None:
+    result = run("show", ids[3], "--body", "body.txt")
+    assert result.exit_code == 0, result.output
+    assert Path("body.txt").read_bytes() == BODIES[3].encode()
+    assert Path("body.txt").stat().st_mode & 0o777 == 0o600
+    assert "The body is in body.txt as it is" in result.stdout
+    assert run("show", ids[0], "--body", "bounce.txt").exit_code == 0
+    assert Path("bounce.txt").read_bytes() == BOUNCE.encode()
+    again = run("show", ids[0], "--body", "body.txt")
+    assert again.exit_code == 1
+    assert "body.txt exists" in again.stderr
+    assert Path("body.txt").read_bytes() == BODIES[3].encode()
 
 
 @pytest.mark.usefixtures("database")
@@ -314,7 +368,8 @@ def test_export_writes_lines_for_a_bug_report(ids: list[str]) -> None:
     result = run("export", "report.jsonl")
     assert result.exit_code == 0, result.output
     assert result.stdout == ""
-    assert "4 messages seen, 4 shown" in result.stderr
+    assert "4 messages seen, 4 written to report.jsonl: 2 not_json" in result.stderr
+    assert "Next:" not in result.stderr
     file = Path("report.jsonl")
     assert file.stat().st_mode & 0o777 == 0o600
     lines = {each["message_id"]: each for each in map(json.loads, file.read_text().splitlines())}

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
 from dpp_feedback.cli import main
+from dpp_feedback.resources import FeedbackQueue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,13 +55,14 @@ def test_it_begins_with_a_dry_run_and_ends_with_the_messages_stored(
 ) -> None:
     dry = _reprocess()
     assert dry.exit_code == 0, dry.output
-    assert "Dry run over 2 messages: 1 would be stored, 0 there already" in dry.stdout
-    assert "--no-dry-run" in dry.stdout
+    assert "Dry run over 2 messages: 1 would be stored, 1 would still be rejected." in dry.stdout
+    assert dry.stdout.endswith("Again with --no-dry-run to do it.\n")
     assert "not_ses" in dry.stdout
     assert _stored(database) == []
     real = _reprocess("--no-dry-run", "--id", ids[0], "--kind", "Delivery", "--reason", "readable")
     assert real.exit_code == 0, real.output
     assert "1 stored" in real.stdout
+    assert "Again" not in real.stdout
     assert _stored(database) == [("jane@example.org",)]
     assert "jane" not in dry.output + real.output
 
@@ -80,18 +87,118 @@ def test_its_run_is_in_dagsters_list_and_its_act_in_the_table(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "code", "said"),
     [
-        (["--reason", "not_jsn"], "'not_jsn' is no reason"),
-        (["--max-messages", "0"], "max_messages is 0"),
+        (["--reason", "not_jsn"], 2, "'not_jsn' is not one of 'empty', 'not_text'"),
+        (["--reason", ""], 2, "'' is not one of"),
+        (["--id", ""], 2, "no id is named"),
+        (["--id", "a", "--ids", " , "], 2, "no id is named"),
+        (["--kind", ""], 2, "it is empty, and would select everything"),
+        (["--max-messages", "0"], 1, "max_messages is 0"),
     ],
 )
-@pytest.mark.usefixtures("ids", "database")
-def test_what_makes_no_sense_is_said_in_a_sentence(options: list[str], said: str) -> None:
-    refused = _reprocess(*options)
-    assert refused.exit_code == 1
+@pytest.mark.usefixtures("ids")
+def test_what_makes_no_sense_is_said_in_a_sentence(
+    options: list[str],
+    code: int,
+    said: str,
+    database: psycopg.Connection[tuple[Any, ...]],
+) -> None:
+    refused = _reprocess("--no-dry-run", *options)
+    assert refused.exit_code == code
     assert said in refused.output
     assert "Traceback" not in refused.output
+    assert _stored(database) == []
+
+
+@pytest.mark.usefixtures("database")
+def test_ids_are_written_as_for_discard(ids: list[str]) -> None:
+    assert "Dry run over 2 messages" in _reprocess("--ids", ",".join(ids)).stdout
+
+
+@pytest.mark.usefixtures("database")
+def test_what_is_ignored_is_told_from_what_is_rejected(
+    sqs: SQSClient, environment: dict[str, str], ids: list[str]
+) -> None:
+    assert len(ids) == 2
+    control = "Successfully validated SNS topic for Amazon SES event publishing."
+    sqs.send_message(QueueUrl=environment["SQS_DLQ_URL"], MessageBody=control)
+    lines = [" ".join(line.split()) for line in _reprocess().stdout.splitlines()]
+    assert "1 ignored: topic_validated" in lines
+    assert "1 not_ses" in lines
+
+
+@pytest.mark.usefixtures("database")
+def test_what_max_messages_leaves_is_counted(ids: list[str]) -> None:
+    assert len(ids) == 2
+    said = _reprocess("--max-messages", "1").stdout
+    assert "max_messages was reached: about 1 more wait for another run." in said
+    assert "max_messages" not in _reprocess("--max-messages", "2").stdout
+
+
+@pytest.mark.usefixtures("ids")
+def test_the_table_names_who_and_dagster_never_sees_an_address(
+    database: psycopg.Connection[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = "arn:aws:sts::123456789012:assumed-role/operator"
+    monkeypatch.setattr("dpp_feedback.dlq.actor._arn", lambda _: f"{role}/jane@example.com")
+    tags: list[Any] = []
+    add_run = SqlRunStorage.add_run
+
+    def spy(storage: SqlRunStorage, run: dg.DagsterRun, *more: Any) -> dg.DagsterRun:
+        tags.append(dict(run.tags))
+        return add_run(storage, run, *more)
+
+    monkeypatch.setattr(SqlRunStorage, "add_run", spy)
+    assert _reprocess().exit_code == 0
+    assert [each["dpp_feedback/actor"] for each in tags] == [f"{role}/j***@example.com"]
+    assert database.execute("SELECT actor FROM public.ses_feedback_dlq_actions").fetchall() == [
+        (f"{role}/jane@example.com",)
+    ]
+
+
+# Ends itself by a signal where a run is in the middle.
+_STOPPED = """
+import os, signal, time
+from dpp_feedback.cli import main
+from dpp_feedback.queue import Queue
+from dpp_feedback.store import Store
+
+def stop(*_, **__):
+    os.kill(os.getpid(), signal.%s)
+    time.sleep(60)
+
+%s = stop
+main(["dlq", "reprocess", "%s"])
+"""
+
+
+@pytest.mark.parametrize("where", ["Store.insert", "Queue.acknowledge"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_told_to_end_it_hands_back_what_it_holds_and_finishes_its_record(
+    ids: list[str],
+    number: str,
+    where: str,
+    database: psycopg.Connection[tuple[Any, ...]],
+) -> None:
+    queue = FeedbackQueue(setting="SQS_DLQ_URL").connect()
+    boto3.client("sqs", region_name=os.environ["AWS_REGION"]).set_queue_attributes(
+        QueueUrl=queue.url, Attributes={"VisibilityTimeout": "600"}
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", _STOPPED % (number, where, "--no-dry-run")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 130, ended.stderr
+    assert "Traceback" not in ended.stderr
+    depth = queue.depth()
+    assert (depth.waiting, depth.in_flight) == (len(ids), 0)
+    (act,) = database.execute(
+        "SELECT moved, error FROM public.ses_feedback_dlq_actions WHERE finished_at IS NOT NULL"
+    ).fetchall()
+    assert act == (None if where == "Queue.acknowledge" else 0, "It was told to end.")
 
 
 @pytest.mark.usefixtures("ids", "database")

@@ -153,7 +153,7 @@ def test_ids_reasons_and_times_are_whole_at_every_width(width: int) -> None:
         "receives",
         "topic",
         "kind",
-        "reason now",
+        "reason",
     ):
         assert header in text
     for cell in ("24 h", "03-04 12:00, in 13 d", "Bounce", "feedback"):
@@ -201,16 +201,19 @@ def test_the_oldest_stands_first_and_pages_share_their_columns() -> None:
 
 
 class Looked:
-    """What `remarks` reads of a look and of a queue: these two attributes."""
+    """What `remarks` reads of a look and of a queue: these attributes."""
 
-    def __init__(self, why_partial: str = "") -> None:
+    def __init__(self, why_partial: str, troubles: str) -> None:
         self.why_partial = why_partial
+        self.troubles = troubles
         self.name = "dlq"
 
 
-def remarks(several: Listing, why_partial: str = "", task: MoveTask | None = None) -> str:
+def remarks(
+    several: Listing, why_partial: str = "", task: MoveTask | None = None, troubles: str = ""
+) -> str:
     list(several)
-    looked: Any = Looked(why_partial)
+    looked: Any = Looked(why_partial, troubles)
     said = look_shown.remarks(several, looked, looked, filtered=True, task=task, now=NOW)
     return "\n".join(said)
 
@@ -241,10 +244,35 @@ def test_a_filter_that_matches_nothing_names_what_is_there() -> None:
     assert "No message matches, of 2 messages seen. What is there: 1 not_json, 1 not_ses." in said
 
 
-def test_a_list_that_is_cut_says_why_and_how_to_see_all() -> None:
-    said = remarks(listing("{}", "x", limit=1), "You stopped after 1 message.")
-    assert "You stopped after 1 message. --limit 0 goes on to the end." in said
+def test_a_list_that_is_cut_at_its_limit_says_how_to_see_all() -> None:
+    said = remarks(listing("{}", "x", limit=1), "The look was stopped after 1 message.")
+    assert "The limit of 1 was reached; --limit 0 shows all." in said
+    assert "This is not all" not in said
     assert "The first of these expires" in said
+    said = remarks(listing("{}", "x", limit=1), "Stopped. 1 is held.", troubles="1 is held.")
+    assert "This is not all: 1 is held." in said
+
+
+def test_a_limit_that_is_all_there_is_is_not_mentioned() -> None:
+    said = remarks(listing("{}", "x", limit=2))
+    assert "limit" not in said
+    assert "The first of all expires" in said
+
+
+def test_a_refusal_is_called_what_the_last_run_met() -> None:
+    last = "refused_by_database is what the last run met"
+    refused = Listing(
+        [message(1, BOUNCE)], Selection.of(), refused={ID.format(1)}, retention=RETENTION
+    )
+    assert last in remarks(refused)
+    assert last not in remarks(listing("{}"))
+
+
+def test_a_piped_list_is_no_wider_than_its_columns_need() -> None:
+    console = look_shown.console()  # pytest's standard output is no terminal
+    with console.capture() as captured:
+        console.print(look_shown.page([entry(1, BOUNCE)], console.width, NOW, header=True))
+    assert " " * 40 not in captured.get()
 
 
 def test_a_running_redrive_is_named() -> None:

@@ -56,7 +56,7 @@ def test_a_sample_says_what_would_come_back(queue: Queue, dead_letters: DeadLett
     seen = examine(queue, CONNECT)
     assert seen.reasons == {"not_json": 3, "readable": 2, "not_ses": 1}
     assert (seen.messages, seen.sampled, seen.coming_back) == (6, 6, 4)
-    assert seen.why_not.startswith("4 of 6 sampled messages would come back")
+    assert seen.why_not.startswith("4 of 6 messages would come back")
     assert "dlq reprocess" in seen.why_not
     assert dead_letters.depth() == (6, 0)
     assert dead_letters.events() == 0

@@ -148,11 +148,18 @@ def test_what_cannot_be_is_refused_with_a_sentence(chosen: dict[str, Any], said:
         Selection.of(**chosen)
 
 
+@pytest.mark.parametrize("name", ["reasons", "kinds", "message_ids"])
+@pytest.mark.parametrize("values", [[""], [" \t"], ["readable", ""]])
+def test_a_blank_value_is_refused_and_never_means_all(name: str, values: list[str]) -> None:
+    with pytest.raises(SelectionError, match=f"{name} has an empty value"):
+        Selection.of(**dict[str, Any]({name: values}))
+
+
 def test_a_record_says_only_what_is_set_and_reads_back_the_same() -> None:
     selection = Selection.of(
         reasons=["readable", "ignored"],
         kinds=["open"],
-        message_ids=["b", "a", " "],
+        message_ids=["b", "a"],
         received_before="2026-02-18T00:00:00Z",
     )
     assert selection.as_json() == {

@@ -1,0 +1,1 @@
+"""The image, built: `make test-image`. What needs no builder is in test_image.py."""
