@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dpp_feedback.errors import FeedbackError, PassingError
+from dpp_feedback.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +177,8 @@ def explained(error: psycopg.Error, doing: str) -> FeedbackError:
 
 def reason(error: psycopg.Error) -> str:
     """Name an error by its class, SQLSTATE, and the column or constraint; never by a value."""
-    where = error.diag.column_name or error.diag.constraint_name
+    # A trigger of somebody's may name anything there.
+    where = masked(error.diag.column_name or error.diag.constraint_name or "")
     return f"{type(error).__name__} ({error.sqlstate or 'client'}{f', {where}' if where else ''})"
 
 

@@ -52,7 +52,8 @@ class Source:
         passed_over: messages that were received, not selected, and handed back.
         in_flight: messages that others held when the receiving began, roughly.
         reprocessing: None where the main queue is drained.
-        not_reached: messages that `max_messages` left for another run, roughly.
+        not_reached: messages that are left for another run, roughly, because `max_messages` or
+            the time for receiving was used up.
     """
 
     queue: str
@@ -139,10 +140,10 @@ def sorted_out(parsed: Parsed, inserted: Inserted) -> Persisted:
     times: list[datetime] = []
     new = set(inserted.new)
     for message, outcome in parsed.outcomes:
-        events = events_of(outcome)
-        keys = {event.dedupe_key for event in events}
-        rows.update(_kind(event) for event in events if event.dedupe_key in new)
-        times += (event.event_at for event in events)
+        events = {event.dedupe_key: event for event in events_of(outcome)}
+        keys = events.keys()
+        rows.update(_kind(events[key]) for key in keys & new)
+        times += (event.event_at for event in events.values())
         refusals = [inserted.refused[key] for key in sorted(keys) if key in inserted.refused]
         if isinstance(outcome, Rejected):
             left.append(Left(message, outcome.reason, outcome.detail))

@@ -96,7 +96,7 @@ def receive_messages(
             origin,
             passed_over=taken.passed_over,
             in_flight=depth.in_flight,
-            not_reached=max(left, 0) if full else 0,
+            not_reached=max(left, 0) if full or taken.late else 0,
         ),
         {"receive": perf_counter() - start},
     )

@@ -60,11 +60,13 @@ class Taken:
         errors: why threads stopped early, if some did; the rest stays for the next run. Also why
             messages that were not wanted could not be handed back.
         passed_over: messages received, not wanted, and handed back; each once.
+        late: the time was over before the queue was empty.
     """
 
     messages: list[Message]
     errors: list[FeedbackError]
     passed_over: int = 0
+    late: bool = False
 
 
 def encoded(body: str) -> bytes:

@@ -49,6 +49,7 @@ class Receiving:
         self._surplus: dict[str, str] = {}
         self._reserved = self._size = 0
         self._errors: list[FeedbackError] = []
+        self._late = False
 
     def run(self, threads: int) -> Taken:
         """Receive, and hand back what is not wanted; all of it if this is interrupted.
@@ -70,10 +71,11 @@ class Receiving:
         self._hand_back({})
         if self._errors and not self._received and not self._passed:
             raise self._errors[0]
-        return Taken(list(self._received.values()), self._errors, len(self._passed))
+        received = list(self._received.values())
+        return Taken(received, self._errors, len(self._passed), self._late)
 
     def _take(self) -> None:
-        while monotonic() < self._end:
+        while not self._is_over():
             asked = self._ask()
             if asked == 0:
                 return
@@ -85,6 +87,10 @@ class Receiving:
             self._keep(got, asked)
             if not got:
                 return
+
+    def _is_over(self) -> bool:
+        self._late = self._late or monotonic() >= self._end
+        return self._late
 
     def _ask(self) -> int:
         """How many to ask for now. A filter may want none of them: then nothing is reserved."""

@@ -163,7 +163,8 @@ def in_words(persisted: Persisted) -> str:
         said.append(", ".join(" ".join(one) for one in told(persisted)) + ".")
     if source.not_reached:
         said.append(
-            f"max_messages was reached: about {source.not_reached:,} more wait for another run."
+            f"About {source.not_reached:,} more were not reached, for max_messages or the time was "
+            "used up: they wait for another run."
         )
     if source.in_flight:
         said.append(

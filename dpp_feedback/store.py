@@ -5,6 +5,7 @@ The tables themselves are made in migrations/; what an event means is feedback/'
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -51,18 +52,22 @@ _COLUMNS = {
 # One binary array for each column: as fast as COPY, without a temporary table, under row-level
 # security and through a transaction pooler. jsonb travels as text. What is new is counted in the
 # same statement, so that nothing is ever stored and not counted, or counted twice.
-_INSERT = f"""
-WITH inserted AS (
-  INSERT INTO public.ses_feedback_events ({", ".join(_COLUMNS)})
-  SELECT
-    {", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in _COLUMNS.items())}
-  FROM unnest({", ".join(f"%b::{'text' if t == 'jsonb' else t}[]" for t in _COLUMNS.values())})
-    AS event ({", ".join(_COLUMNS)})
-  ON CONFLICT (dedupe_key) DO NOTHING
-  RETURNING dedupe_key, {COUNTED_COLUMNS}
-), {COUNTING}
-SELECT dedupe_key FROM inserted
+_ROWS = f"""
+INSERT INTO public.ses_feedback_events ({", ".join(_COLUMNS)})
+SELECT
+  {", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in _COLUMNS.items())}
+FROM unnest({", ".join(f"%b::{'text' if t == 'jsonb' else t}[]" for t in _COLUMNS.values())})
+  AS event ({", ".join(_COLUMNS)})
+ON CONFLICT (dedupe_key) DO NOTHING
+RETURNING dedupe_key
 """  # noqa: S608 - made of the constants above
+_INSERT = f"""
+WITH inserted AS ({_ROWS}, {COUNTED_COLUMNS}), {COUNTING}
+SELECT dedupe_key FROM inserted
+"""  # noqa: S608
+_PRESENT = """
+SELECT dedupe_key FROM public.ses_feedback_events WHERE dedupe_key = ANY(%s)
+"""
 _FIRST = "SELECT min(event_at) FROM public.ses_feedback_events"
 _KINDS_BETWEEN = """
 SELECT notification_type, count(*) FROM public.ses_feedback_events
@@ -78,7 +83,7 @@ class Inserted:
     Attributes:
         new: dedupe keys of the rows that are new; committed, unless it was a rehearsal.
         refused: dedupe keys of rows that Postgres does not take, and why (SQLSTATE and the
-            column or constraint; never a value).
+            column or constraint; never a value). Not those that the table holds already.
     """
 
     new: set[str] = field(default_factory=set)
@@ -183,9 +188,19 @@ class Store:
         # Sorted, so that two drains that meet the same keys wait for each other in one order
         # and never in a circle.
         rows = sorted(events, key=lambda event: event.dedupe_key)
-        with explaining(_INSERTING):
+        # A rehearsal is one transaction: a later row must see the earlier ones, as it will then.
+        whole = self._connection.transaction(force_rollback=True) if rehearse else nullcontext()
+        with explaining(_INSERTING), whole:
+            if rehearse:  # what would be checked at each commit
+                self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            # It does not count: the counters it would hold meanwhile are every drain's.
+            statement = _ROWS if rehearse else _INSERT
             for start in range(0, len(rows), BATCH):
-                self._insert(rows[start : start + BATCH], outcome, rehearse)
+                self._insert(rows[start : start + BATCH], outcome, statement)
+            if outcome.refused:  # an event may come in two messages, and one of them be good
+                present = self._connection.execute(_PRESENT, [list(outcome.refused)]).fetchall()
+                for (key,) in present:
+                    del outcome.refused[key]
         return outcome
 
     def first_event_at(self) -> datetime | None:
@@ -217,15 +232,13 @@ class Store:
             row = self._connection.execute(_AFTER, [moment]).fetchone()
         return int(row[0]) if row else 0
 
-    def _insert(self, rows: Sequence[FeedbackEvent], outcome: Inserted, rehearse: bool) -> None:
+    def _insert(self, rows: Sequence[FeedbackEvent], outcome: Inserted, statement: str) -> None:
         import psycopg
 
         try:
-            with self._connection.transaction(force_rollback=rehearse):
+            with self._connection.transaction():
                 self._connection.execute(LOCK_TIMEOUT)
-                stored = self._connection.execute(_INSERT, _arrays(rows)).fetchall()
-                if rehearse:  # what would be checked at the commit
-                    self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                stored = self._connection.execute(statement.encode(), _arrays(rows)).fetchall()
         except psycopg.Error as error:
             if not _may_be_a_row(error, len(rows)):
                 raise
@@ -233,8 +246,8 @@ class Store:
                 outcome.refused[rows[0].dedupe_key] = reason(error)
                 return
             middle = len(rows) // 2
-            self._insert(rows[:middle], outcome, rehearse)
-            self._insert(rows[middle:], outcome, rehearse)
+            self._insert(rows[:middle], outcome, statement)
+            self._insert(rows[middle:], outcome, statement)
         else:
             outcome.new.update(key for (key,) in stored)
 

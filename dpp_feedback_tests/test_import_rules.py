@@ -18,7 +18,7 @@ RANKS = {
     "dpp_feedback.aws_errors": 1,
     "dpp_feedback.connection": 1,
     "dpp_feedback.plainly": 1,
-    "dpp_feedback.masking": 1,
+    "dpp_feedback.masking": 0,
     "dpp_feedback.messages": 1,
     "dpp_feedback.report": 1,
     "dpp_feedback.cloudwatch": 2,

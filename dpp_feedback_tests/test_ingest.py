@@ -146,6 +146,12 @@ def test_a_run_stores_acknowledges_and_counts(bench: Bench) -> None:
     assert bench.depth() == (2, 0), "rejected messages wait again, at once"
 
 
+def test_an_event_that_stands_twice_in_a_body_is_one_new_row(bench: Bench) -> None:
+    bench.send(f"{_bounce(1)}\n{_bounce(1)}")
+    numbers = bench.numbers()
+    assert (numbers["stored"], numbers["new_rows"], len(bench.rows())) == (1, 1, 1)
+
+
 def test_an_empty_queue_is_a_good_run(bench: Bench) -> None:
     assert bench.numbers()["received"] == 0
 

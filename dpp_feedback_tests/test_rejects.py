@@ -196,6 +196,17 @@ def test_a_redriven_message_s_row_follows_it_to_its_new_id(rejects: Rejects) -> 
     assert rejects.find(["third", "new"]).keys() == {"third", "new"}
 
 
+def test_a_discarded_copy_takes_no_row_from_a_message_that_may_lie_there(rejects: Rejects) -> None:
+    rejects.record([_reject("there", "body")], run_id="one")
+    rejects.mark_redriven(DLQ)
+    rejects.discard([_reject("copy", "body")], by="jane")
+    rows = rejects.find(["there", "copy"])
+    assert {name: row.resolution.value for name, row in rows.items()} == {
+        "there": "waiting",
+        "copy": "discarded",
+    }
+
+
 def test_a_message_that_was_not_redriven_keeps_its_row(rejects: Rejects) -> None:
     rejects.record([_reject("one", "body")], run_id="run")
     rejects.record([_reject("two", "body")], run_id="run")

@@ -408,6 +408,17 @@ def test_at_most_as_many_as_asked_for_are_taken(dead: DeadLetters) -> None:
     assert dead.depth() == (53, 0)
 
 
+def test_what_was_not_reached_in_time_is_told(
+    dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead.send(bounce(1), "no")
+    monkeypatch.setattr("dpp_feedback.ingest.holding_seconds", lambda *_: 0)
+    assert dead.told()["summary"] == (
+        "No message was received. About 2 more were not reached, for max_messages or the time was "
+        "used up: they wait for another run. Nothing was changed."
+    )
+
+
 def test_what_a_narrow_column_refused_goes_in_when_it_is_mended(dead: DeadLetters) -> None:
     dead.database.execute(
         "ALTER TABLE public.ses_feedback_events ALTER sns_message_id TYPE varchar(5)"

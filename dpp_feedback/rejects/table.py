@@ -270,12 +270,14 @@ class Rejects:
         if not known:
             return
         rows = [known[message_id] for message_id in sorted(known)]
-        hashes = [sha256_of(reject.body) for reject in rows]
-        with self._changing():
-            # All at once: a row whose message is in the next batch is not to be taken over. The
-            # rows it changes are whole, whatever becomes of the batches.
-            ids = self._texts(reject.message_id for reject in rows)
-            self._connection.execute(statements.RENAME, {"ids": ids, "hashes": hashes})
+        # A discarded message leaves no other's row: a copy of it may still lie in the queue.
+        if resolution is Resolution.WAITING:
+            with self._changing():
+                # All at once: a row whose message is in the next batch is not to be taken over.
+                # The rows it changes are whole, whatever becomes of the batches.
+                ids = self._texts(reject.message_id for reject in rows)
+                hashes = [sha256_of(reject.body) for reject in rows]
+                self._connection.execute(statements.RENAME, {"ids": ids, "hashes": hashes})
         for start in range(0, len(rows), _BATCH):
             with self._changing():
                 self._upsert(rows[start : start + _BATCH], resolution, by=by, run_id=run_id)

@@ -11,6 +11,7 @@ import sys
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -435,7 +436,9 @@ def test_a_command_that_is_told_to_end_hands_back_first(
         assert started.stdout is not None
         assert started.stdout.readline()
         assert in_flight() > 0
-        started.send_signal(number)
+        for _ in range(5):  # as the impatient do
+            started.send_signal(number)
+            sleep(0.05)
         _, err = started.communicate(timeout=60)
     assert started.returncode == code
     assert b"Traceback" not in err
