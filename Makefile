@@ -5,8 +5,14 @@ BIN    := $(VENV)/bin
 ONCE   ?=
 ARGS   ?=
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+BUILDER ?= $(firstword $(foreach name,docker podman buildah,$(shell $(name) info >/dev/null 2>&1 && echo $(name))))
+IMAGE   ?= dpp-feedback:$(VERSION)
+BASE    ?=
+SOURCE  ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster screenshots lint lint-manifests format constraints clean
+.PHONY: help run test test-cluster image test-image screenshots lint lint-manifests format constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,11 +20,19 @@ help: ## Show this list
 run: $(VENV)/ready ## Start everything on this machine and watch 1,000 messages arrive (ONCE=1: stop after the table)
 	@$(BIN)/dpp-feedback run $(if $(ONCE),--once) $(ARGS)
 
-test: lint ## Everything, from lint to the end-to-end run
-	@$(BIN)/pytest $(ARGS)
+test: lint ## Everything, from lint to the end-to-end run; two test files at a time
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-cluster: $(VENV)/ready ## k8s/overlays/local in the cluster of KUBECONFIG, and away again
 	@$(BIN)/pytest dpp_feedback_tests/k8s/test_cluster.py --cluster $(ARGS)
+
+image: ## The image, with docker, podman or buildah (BUILDER=, IMAGE=, BASE=, SOURCE=)
+	@test -n "$(BUILDER)" || { echo "docker, podman or buildah is needed, and none of them answers."; exit 1; }
+	@$(BUILDER) build $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) --build-arg SOURCE=$(SOURCE) -t $(IMAGE) .
+
+test-image: $(VENV)/ready image ## Build the image and run its commands
+	@$(BIN)/pytest dpp_feedback_tests/image --builder $(BUILDER) --image $(IMAGE) $(ARGS)
 
 screenshots: $(VENV)/ready ## Dagster's pages over a month with an incident, into screenshots/ (needs Debian's chromium)
 	@$(BIN)/pytest dpp_feedback_tests/screenshots --screenshots screenshots $(ARGS)
