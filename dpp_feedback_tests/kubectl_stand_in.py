@@ -16,7 +16,7 @@ from pathlib import Path
 from dpp_feedback_tests.k8s.rendering import kubectl
 
 NOTES, HOME = "KUBECTL_STAND_IN_NOTES", "KUBECTL_STAND_IN_HOME"
-"""Of the environment: where commands are noted, a line of JSON each; what stands for DAGSTER_HOME."""
+"""Of the environment: where commands are noted, a line of JSON each; what is DAGSTER_HOME here."""
 _NOBODY = "http://127.0.0.1:9"
 _IN_THE_POD = "/opt/dagster/home"
 
