@@ -7,7 +7,7 @@
 # /opt/dagster/home. k8s/ does both.
 
 # Tag and digest, of all architectures. Another base needs Python 3.11 or newer as python3.
-ARG BASE=docker.io/library/python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+ARG BASE=python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE} AS builder
 # hadolint ignore=DL3008

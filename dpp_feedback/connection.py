@@ -158,6 +158,11 @@ def explained(error: psycopg.Error, doing: str) -> FeedbackError:
                 "The database of DATABASE_URL is read-only, as a standby is: wait for the "
                 "fail-over to end, or name the primary."
             )
+        case errors.StringDataRightTruncation():
+            return DatabaseRefused(
+                f"{doing} fails: {reason(error)}. A column is too narrow: `dpp-feedback doctor` "
+                'names it, and docs/runbook.md says under "A column is too narrow" how to mend it.'
+            )
         case errors.LockNotAvailable():
             return DatabaseUnavailable(
                 f"{doing} waited too long for a lock: see pg_stat_activity, and end what holds it."

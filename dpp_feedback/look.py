@@ -188,7 +188,9 @@ class Look:
         except FeedbackError as error:
             now = 0
             whys.append(f"Whether others hold messages is not known: {error}")
-        elsewhere = max(self.depth.in_flight, now)
+        # What was in flight before may have come back meanwhile, and have been seen.
+        unseen = self.depth.waiting + self.depth.in_flight - len(self._held)
+        elsewhere = max(min(self.depth.in_flight, unseen), now)
         if elsewhere > 0:
             whys.append(
                 f"{counted(elsewhere)} {'was' if elsewhere == 1 else 'were'} in flight and "

@@ -161,10 +161,16 @@ def in_words(persisted: Persisted) -> str:
     said = [_received(source, number)]
     if number:
         said.append(", ".join(" ".join(one) for one in told(persisted)) + ".")
+    asked = source.reprocessing.selection.message_ids if source.reprocessing else ()
+    if len(asked) > number:
+        said.append(
+            f"Of the {len(asked)} message ids {len(asked) - number} are not in the queue, are in "
+            "flight, or are not selected by the other filters."
+        )
     if source.not_reached:
         said.append(
-            f"About {source.not_reached:,} more were not reached, for max_messages or the time was "
-            "used up: they wait for another run."
+            f"About {source.not_reached:,} more messages of the queue were not looked at, for "
+            "max_messages or the time was used up: they wait for another run."
         )
     if source.in_flight:
         said.append(
@@ -212,10 +218,7 @@ def _close(
 def _received(source: Source, number: int) -> str:
     others = f"{source.passed_over:,} others were looked at and handed back"
     if number == 0 and source.passed_over:
-        return (
-            f"No message is selected; {others}. `dpp-feedback dlq list` shows the reasons that "
-            "there are."
-        )
+        return f"No message is selected; {others}. `dpp-feedback dlq list` shows what there is."
     if number == 0:
         return "No message was received."
     what = "Dry run over" if source.dry_run else "Of"

@@ -264,6 +264,19 @@ def test_messages_that_somebody_else_holds_are_said_to_be_missing(
     dead_letters.release(held)
 
 
+def test_messages_that_came_back_and_were_seen_are_not_said_to_be_missing(
+    dead_letters: Queue, send: Callable[[int], set[str]]
+) -> None:
+    send(12)
+    held = dead_letters.receive(12, 30, visibility_timeout=60).messages
+    with dead_letters.look() as look:
+        assert look.depth.in_flight == 12
+        dead_letters.release(held)
+        assert len(list(look)) == 12
+    assert look.complete
+    assert look.why_partial == ""
+
+
 def test_messages_that_somebody_takes_during_the_look_are_said_to_be_missing(
     dead_letters: Queue, send: Callable[[int], set[str]]
 ) -> None:

@@ -395,9 +395,16 @@ def test_a_selection_that_matches_nothing_says_so(dead: DeadLetters) -> None:
     dead.send(bounce(1), CONTROL)
     assert dead.told(reasons=["not_json"])["summary"] == (
         "No message is selected; 2 others were looked at and handed back. `dpp-feedback dlq list` "
-        "shows the reasons that there are. Nothing was changed."
+        "shows what there is. Nothing was changed."
     )
     assert dead.depth() == (2, 0)
+
+
+def test_message_ids_that_are_not_there_are_told(dead: DeadLetters) -> None:
+    ids = dead.send(bounce(1), "no")
+    told = dead.told(message_ids=[ids[0], "00000000-0000-0000-0000-000000000000"])
+    assert told["received"] == 1
+    assert "Of the 2 message ids 1 are not in the queue, are in flight, or" in told["summary"]
 
 
 def test_at_most_as_many_as_asked_for_are_taken(dead: DeadLetters) -> None:
@@ -414,8 +421,8 @@ def test_what_was_not_reached_in_time_is_told(
     dead.send(bounce(1), "no")
     monkeypatch.setattr("dpp_feedback.ingest.holding_seconds", lambda *_: 0)
     assert dead.told()["summary"] == (
-        "No message was received. About 2 more were not reached, for max_messages or the time was "
-        "used up: they wait for another run. Nothing was changed."
+        "No message was received. About 2 more messages of the queue were not looked at, for "
+        "max_messages or the time was used up: they wait for another run. Nothing was changed."
     )
 
 

@@ -242,7 +242,7 @@ def test_the_check_names_a_missing_table(database_url: str) -> None:
         (
             "ALTER COLUMN source TYPE varchar(3)",
             DatabaseRefused,
-            "ses_feedback_events fails: StringDataRight",
+            r"StringDataRightTruncation \(22001\)\. A column is too narrow: `dpp-feedback doctor`",
         ),
     ],
 )

@@ -175,6 +175,7 @@ def _looking(
             )
             yield queue, look, listing
     except KeyboardInterrupt:
+        click.echo("Stopped; what was looked at is handed back.", err=True)
         sys.exit(INTERRUPTED)
 
 

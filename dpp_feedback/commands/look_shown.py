@@ -33,7 +33,7 @@ SOON = timedelta(days=3)
 _URGENT = "bold red"
 NARROW = 'See "A column is too narrow" in docs/runbook.md.'
 BODY_SHOWN = 2000  # characters
-_PIPED = 160  # columns: what is piped is searched, so ids and reasons stay on one line
+_PIPED = 180  # columns: what is piped is searched, so ids and reasons stay on one line
 _WIDE = 144  # columns for one line a message
 _KINDS_SHOWN, _LONGEST_KIND = 3, 40  # the name of an unknown one comes from the body
 _TIME = "%Y-%m-%d %H:%M"

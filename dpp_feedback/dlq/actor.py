@@ -5,11 +5,15 @@ from __future__ import annotations
 import getpass
 import re
 import socket
+from contextvars import ContextVar
 from typing import Any
 
 from dpp_feedback.aws_errors import explaining, not_aws
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.masking import masked
+
+NAMED: ContextVar[str | None] = ContextVar("named", default=None)
+"""Who a person says they are: in a pod all of them have one role."""
 
 _LOGIN = re.compile(r"[\w.-]+@[\w-]+")  # jane@laptop: no mail reaches a host without a dot
 _SECONDS = 3  # an act does not wait long for a name
@@ -17,6 +21,8 @@ _SECONDS = 3  # an act does not wait long for a name
 
 def actor(region: str) -> str:
     """Say who acts: the ARN of the AWS credentials, or else the login and the machine.
+
+    After the name in `NAMED`, if there is one.
 
     boto3 finds the credentials and `AWS_ENDPOINT_URL` by itself. Nobody needs a right to ask
     STS who they are.
@@ -29,9 +35,11 @@ def actor(region: str) -> str:
         answer within 3 seconds.
     """
     try:
-        return _arn(region)
+        who = _arn(region)
     except FeedbackError:
-        return f"{_login()}@{socket.gethostname()}"
+        who = f"{_login()}@{socket.gethostname()}"
+    named = NAMED.get()
+    return f"{named}, {who}" if named else who
 
 
 def without_address(who: str) -> str:

@@ -170,5 +170,5 @@ def _instigators(instance: DagsterInstance) -> Iterator[Finding]:
         yield told(
             check,
             f"Stopped: {', '.join(off)}.",
-            f"Start it: `dagster {check[:-1]} start {off[0]} -m dpp_feedback.definitions`.",
+            "Switch it on in Dagster's pages, under Automation.",
         )

@@ -132,7 +132,7 @@ def test_what_is_ignored_is_told_from_what_is_rejected(
 def test_what_max_messages_leaves_is_counted(ids: list[str]) -> None:
     assert len(ids) == 2
     said = _reprocess("--max-messages", "1").stdout
-    assert "max_messages was reached: about 1 more wait for another run." in said
+    assert "About 1 more messages of the queue were not looked at, for max_messages" in said
     assert "max_messages" not in _reprocess("--max-messages", "2").stdout
 
 
@@ -216,3 +216,16 @@ def test_a_database_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     refused = _reprocess("--no-dry-run")
     assert refused.exit_code == 1
     assert "The database of DATABASE_URL does not answer" in refused.output
+
+
+def test_who_shares_a_role_can_say_who_they_are(
+    ids: list[str], database: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    assert len(ids) == 2
+    named = CliRunner().invoke(main, ["dlq", "--as", "jane", "reprocess"])
+    assert named.exit_code == 0, named.output
+    assert _reprocess().exit_code == 0
+    actors = database.execute(
+        "SELECT actor FROM public.ses_feedback_dlq_actions ORDER BY started_at"
+    ).fetchall()
+    assert [actor.partition("arn:")[0] for (actor,) in actors] == ["jane, ", ""]
