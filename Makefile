@@ -20,7 +20,7 @@ help: ## Show this list
 run: $(VENV)/ready ## Start everything on this machine and watch 1,000 messages arrive (ONCE=1: stop after the table)
 	@$(BIN)/dpp-feedback run $(if $(ONCE),--once) $(ARGS)
 
-test: lint ## Everything, from lint to the end-to-end run; two test files at a time
+test: lint lint-manifests ## Everything, from lint to the end-to-end run; two test files at a time
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-cluster: $(VENV)/ready ## k8s/overlays/local in the cluster of KUBECONFIG, and away again

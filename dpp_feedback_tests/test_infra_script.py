@@ -87,8 +87,17 @@ class Account:
 
     def leftovers(self) -> list[str]:
         """Everything with this test's name."""
-        topics = [topic["TopicArn"] for topic in self.sns.list_topics()["Topics"]]
-        subscribed = [s["TopicArn"] for s in self.sns.list_subscriptions()["Subscriptions"]]
+        # Other tests have made some too, more than fit on a page.
+        topics = [
+            topic["TopicArn"]
+            for page in self.sns.get_paginator("list_topics").paginate()
+            for topic in page["Topics"]
+        ]
+        subscribed = [
+            subscription["TopicArn"]
+            for page in self.sns.get_paginator("list_subscriptions").paginate()
+            for subscription in page["Subscriptions"]
+        ]
         queues = [
             url
             for prefix in ("queue", "dlq")

@@ -363,7 +363,8 @@ def _take_away(world: World, block: Block) -> None:
     world.operator.type(block, "yes", "yes", "yes")
     assert not world.client("cloudwatch").describe_alarms(AlarmNamePrefix=team)["MetricAlarms"]
     assert not world.client("sqs").list_queues(QueueNamePrefix=team).get("QueueUrls")
-    topics = [topic["TopicArn"] for topic in world.client("sns").list_topics()["Topics"]]
+    pages = world.client("sns").get_paginator("list_topics").paginate()
+    topics = [topic["TopicArn"] for page in pages for topic in page["Topics"]]
     roles = [role["RoleName"] for role in world.client("iam").list_roles()["Roles"]]
     assert not [name for name in topics + roles if team in name]
 

@@ -102,7 +102,8 @@ def code_server() -> Iterator[int]:
                 pytest.fail("the code server does not answer")
             yield port
         finally:
-            server.terminate()  # not SIGINT: a shell's background jobs ignore it
+            # Where SIGINT is ignored, as in a shell's background jobs, Dagster ignores SIGTERM too.
+            server.kill()
 
 
 @pytest.fixture
