@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -11,6 +10,7 @@ import pytest
 from dpp_feedback.definitions import defs
 from dpp_feedback.ingest import process_feedback
 from dpp_feedback.queue import Queue, Taken
+from dpp_feedback_tests.bounces import bounce
 from dpp_feedback_tests.failures import failure
 
 if TYPE_CHECKING:
@@ -23,28 +23,6 @@ if TYPE_CHECKING:
     Database = psycopg.Connection[tuple[Any, ...]]
 
 CONTROL = "Successfully validated SNS topic for Amazon SES event publishing."
-
-
-def _bounce(number: int, *recipients: str) -> str:
-    who = recipients or (f"person{number}@example.org",)
-    return json.dumps(
-        {
-            "notificationType": "Bounce",
-            "bounce": {
-                "bounceType": "Permanent",
-                "bounceSubType": "General",
-                "bouncedRecipients": [{"emailAddress": recipient} for recipient in who],
-                "timestamp": "2026-02-17T08:30:00.000Z",
-                "feedbackId": f"0100019c{number:08x}-feedback",
-            },
-            "mail": {
-                "messageId": f"0100019c{number:08x}-mail",
-                "source": "news@example.com",
-                "destination": list(who),
-                "timestamp": "2026-02-17T08:29:00.000Z",
-            },
-        }
-    )
 
 
 @pytest.fixture
@@ -122,7 +100,7 @@ def bench(
 
 def test_a_run_stores_acknowledges_and_counts(bench: Bench) -> None:
     bench.send(
-        _bounce(1), _bounce(2, "a@example.org", "B@example.org"), _bounce(1), CONTROL, "{}", "no"
+        bounce(1), bounce(2, "a@example.org", "B@example.org"), bounce(1), CONTROL, "{}", "no"
     )
     numbers = bench.numbers()
     assert bench.rows() == ["a@example.org", "b@example.org", "person1@example.org"]
@@ -147,7 +125,7 @@ def test_a_run_stores_acknowledges_and_counts(bench: Bench) -> None:
 
 
 def test_an_event_that_stands_twice_in_a_body_is_one_new_row(bench: Bench) -> None:
-    bench.send(f"{_bounce(1)}\n{_bounce(1)}")
+    bench.send(f"{bounce(1)}\n{bounce(1)}")
     numbers = bench.numbers()
     assert (numbers["stored"], numbers["new_rows"], len(bench.rows())) == (1, 1, 1)
 
@@ -157,15 +135,15 @@ def test_an_empty_queue_is_a_good_run(bench: Bench) -> None:
 
 
 def test_a_run_takes_no_more_than_it_is_told(bench: Bench) -> None:
-    bench.send(*[_bounce(number) for number in range(5)])
+    bench.send(*[bounce(number) for number in range(5)])
     assert bench.numbers(max_messages=3)["stored"] == 3
     assert bench.depth() == (2, 0)
 
 
 def test_a_message_that_comes_again_leaves_no_further_row(bench: Bench) -> None:
-    bench.send(_bounce(1))
+    bench.send(bounce(1))
     assert bench.numbers()["stored"] == 1
-    bench.send(_bounce(1))
+    bench.send(bounce(1))
     again = bench.numbers()
     assert (again["stored"], again["duplicates"], again["new_rows"]) == (0, 1, 0)
     assert bench.depth() == (0, 0)
@@ -194,7 +172,7 @@ def test_a_broken_message_reaches_the_dead_letter_queue_after_five_receives(benc
 def test_while_the_database_is_away_no_message_is_received(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, url: str, said: str
 ) -> None:
-    bench.send(_bounce(1))
+    bench.send(bounce(1))
     with monkeypatch.context() as patched:
         patched.setenv("DATABASE_URL", url)
         for _ in range(6):
@@ -206,7 +184,7 @@ def test_while_the_database_is_away_no_message_is_received(
 def test_a_database_that_is_not_migrated_is_named_and_no_message_is_received(
     bench: Bench, database: Database
 ) -> None:
-    bench.send(_bounce(1))
+    bench.send(bounce(1))
     database.execute("DROP TABLE public.ses_feedback_events CASCADE")
     said = failure(bench.run())
     assert said == (
@@ -229,7 +207,7 @@ def test_a_row_that_postgres_refuses_keeps_only_its_own_message(
     database.execute(
         "ALTER TABLE public.ses_feedback_events ADD CHECK (primary_recipient <> 'bad@example.org')"
     )
-    bench.send(_bounce(1), _bounce(2, "good@example.org", "bad@example.org"), _bounce(3))
+    bench.send(bounce(1), bounce(2, "good@example.org", "bad@example.org"), bounce(3))
     numbers = bench.numbers()
     assert (numbers["stored"], numbers["rejected"]) == (2, 1)
     assert [dict(r.data) for r in numbers["ignored_and_rejected"].records] == [
@@ -255,7 +233,7 @@ def test_a_fault_of_the_database_that_passes_is_tried_again_in_the_same_run(
         CREATE TRIGGER fail_once BEFORE INSERT ON public.ses_feedback_events
         FOR EACH ROW EXECUTE FUNCTION fail_once();
     """)
-    bench.send(_bounce(1))
+    bench.send(bounce(1))
     assert bench.numbers()["stored"] == 1
     assert bench.rows() == ["person1@example.org"]
     assert bench.depth() == (0, 0)
@@ -265,7 +243,7 @@ def test_a_run_that_dies_before_it_acknowledges_loses_and_doubles_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped here by an exception; test_acceptance.py kills a real process."""
-    bench.send(_bounce(1), _bounce(2))
+    bench.send(bounce(1), bounce(2))
 
     def die(*_: object) -> None:
         raise KeyError("died")
@@ -290,8 +268,8 @@ def test_no_address_and_no_body_is_left_on_the_disk_of_dagster(
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
         bench.instance = instance
         bench.send(
-            _bounce(1, canary),
-            _bounce(2, canary, "a\x00b@canary.example"),
+            bounce(1, canary),
+            bounce(2, canary, "a\x00b@canary.example"),
             f'{{"notificationType": "Bounce", "bounce": "{canary}"}}',
             f'{{"notificationType": "{canary}", "mail": {{"messageId": "{canary}"}}}}',
             canary,
@@ -309,7 +287,7 @@ def test_no_address_and_no_body_is_left_on_the_disk_of_dagster(
 def test_a_run_that_can_acknowledge_nothing_fails_and_says_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.send(_bounce(1), _bounce(2))
+    bench.send(bounce(1), bounce(2))
     monkeypatch.setattr(
         Queue, "acknowledge", lambda _, messages: dict.fromkeys([m.id for m in messages], "Denied.")
     )

@@ -23,6 +23,7 @@ from dpp_feedback.local.traffic import traffic
 from dpp_feedback.queue import Queue
 from dpp_feedback.reprocess import NAME
 from dpp_feedback.store import Store
+from dpp_feedback_tests.bounces import bounce
 from dpp_feedback_tests.failures import failure
 
 if TYPE_CHECKING:
@@ -65,28 +66,6 @@ acknowledge = Queue.acknowledge
 with dg.DagsterInstance.ephemeral() as instance:
     defs.resolve_job_def("reprocess_dlq").execute_in_process({"dry_run": False}, instance=instance)
 """
-
-
-def bounce(number: int, *recipients: str, kind: str = "General") -> str:
-    who = recipients or (f"person{number}@example.org",)
-    return json.dumps(
-        {
-            "notificationType": "Bounce",
-            "bounce": {
-                "bounceType": "Permanent",
-                "bounceSubType": kind,
-                "bouncedRecipients": [{"emailAddress": recipient} for recipient in who],
-                "timestamp": "2026-02-17T08:30:00.000Z",
-                "feedbackId": f"0100019c{number:08x}-feedback",
-            },
-            "mail": {
-                "messageId": f"0100019c{number:08x}-mail",
-                "source": "news@example.com",
-                "destination": list(who),
-                "timestamp": "2026-02-17T08:29:00.000Z",
-            },
-        }
-    )
 
 
 def delivery(number: int) -> str:
