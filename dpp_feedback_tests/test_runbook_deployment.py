@@ -124,7 +124,8 @@ def code_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             assert monotonic() < end
             sleep(0.1)
         yield home
-        running.terminate()
+        # Where SIGINT is ignored, as in a shell's background jobs, Dagster ignores SIGTERM too.
+        running.kill()
 
 
 @pytest.fixture(scope="module")

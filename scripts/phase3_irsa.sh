@@ -216,8 +216,9 @@ policy_now() {
 }
 
 delete_all() {
-  local gone=()
-  if [[ -n $trust_now && -n $(policy_now) ]]; then gone+=("$role/$inline"); fi
+  local gone=() now=''
+  if [[ -n $trust_now ]]; then now=$(policy_now); fi
+  if [[ -n $now ]]; then gone+=("$role/$inline"); fi
   if [[ $tag == "$made_by" ]]; then
     [[ -z $others ]] ||
       fail "$role has policies that this script did not make, $others: take them off first."

@@ -264,7 +264,7 @@ set_topic() { # number
 
 # One subscription of the queue, not raw and without a filter: the product reads SNS's envelope.
 set_subscription() { # number
-  local arn=${arns[$1]} name="${topics[$1]} to $queue" raw filter extra
+  local arn=${arns[$1]} name="${topics[$1]} to $queue" raw filter extra row
   subscriptions=()
   if [[ -z $dry_run || -n ${topic_tags[$1]} ]]; then find_subscriptions "$arn"; fi
   if [[ ${#subscriptions[@]} -eq 0 ]]; then
@@ -277,9 +277,11 @@ set_subscription() { # number
     change sns unsubscribe --subscription-arn "$extra"
     report "$name" 'subscribed twice, one taken away'
   done
-  read -r raw filter <<<"$(call sns get-subscription-attributes \
+  # On a line of its own: a call that fails inside of <<<"$(...)" would not stop the script.
+  row=$(call sns get-subscription-attributes \
     --subscription-arn "${subscriptions[0]}" \
-    --query "Attributes.[RawMessageDelivery, FilterPolicy]")"
+    --query "Attributes.[RawMessageDelivery, FilterPolicy]")
+  read -r raw filter <<<"$row"
   if [[ $raw == true ]]; then
     change sns set-subscription-attributes --subscription-arn "${subscriptions[0]}" \
       --attribute-name RawMessageDelivery --attribute-value false
@@ -328,6 +330,9 @@ set_destination() { # number
     report "$configuration_set to $name" unchanged
     return
   fi
+  if [[ -n $now && $now != "${arns[$1]}"$'\t'* && -z $adopt ]]; then
+    fail "$configuration_set has an event destination $name that publishes elsewhere: take it over with --adopt."
+  fi
   definition="{\"Enabled\":true,\"MatchingEventTypes\":[\"${events[$1]//,/\",\"}\"],\"SnsDestination\":{\"TopicArn\":\"${arns[$1]}\"}}"
   if [[ -n $now ]]; then operation=update became=changed; fi
   change sesv2 "$operation-configuration-set-event-destination" --configuration-set-name "$configuration_set" \
@@ -339,7 +344,7 @@ set_destination() { # number
 delete_all() {
   local i gone=() waiting=0 asked
   for i in 0 1 2; do
-    if [[ -n $configuration_set && -n $(destination_now "${topics[i]}") ]]; then gone+=("$configuration_set to ${topics[i]}"); fi
+    if [[ -n $configuration_set && $(destination_now "${topics[i]}") == "${arns[i]}"$'\t'* ]]; then gone+=("$configuration_set to ${topics[i]}"); fi
     if [[ -n $identity && ${heard[i]} == "${arns[i]}" ]]; then
       gone+=("${kinds[i]} notifications of IDENTITY")
     fi
@@ -360,7 +365,7 @@ delete_all() {
   done
   confirm "Delete $(printf '%s, ' "${gone[@]}")and $waiting waiting messages?"
   for i in 0 1 2; do
-    if [[ -n $configuration_set && -n $(destination_now "${topics[i]}") ]]; then
+    if [[ -n $configuration_set && $(destination_now "${topics[i]}") == "${arns[i]}"$'\t'* ]]; then
       change sesv2 delete-configuration-set-event-destination --configuration-set-name "$configuration_set" \
         --event-destination-name "${topics[i]}"
     fi
@@ -447,7 +452,8 @@ if [[ -n $identity ]]; then
     fi
   done
 fi
-if [[ $(call sesv2 get-account --query ProductionAccessEnabled) == False ]]; then
+production=$(call sesv2 get-account --query ProductionAccessEnabled)
+if [[ $production == False ]]; then
   printf 'Warning: SES is in the sandbox in %s; it mails only to verified addresses.\n' "$region"
 fi
 

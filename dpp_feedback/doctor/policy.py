@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 _SERVICE = "sns.amazonaws.com"
 _SEND = "sqs:sendmessage"
+# Conditions that say whose message it is; any topic of any account comes as the service SNS.
+_SOURCES = {
+    "aws:sourcearn",
+    "aws:sourceaccount",
+    "aws:sourceowner",
+    "aws:sourceorgid",
+    "aws:principalorgid",
+    "aws:principalaccount",
+    "aws:principalarn",
+}
 
 
 def statements(policy: str) -> list[Mapping[str, Any]]:
@@ -35,9 +45,9 @@ def topic_may_send(policy: str, topic_arn: str) -> bool:
 
 
 def anybody_may_send(policy: str) -> bool:
-    """Whether some statement lets everybody send, on no condition at all."""
+    """Whether some statement lets everybody, or everybody's topics, send: none names a source."""
     return any(
-        "*" in _principals(statement) and not statement.get("Condition")
+        _is_for_sns(statement) and not any(key in _SOURCES for _, key, _ in _conditions(statement))
         for statement in _allowing(policy)
     )
 
@@ -45,7 +55,10 @@ def anybody_may_send(policy: str) -> bool:
 def requires_tls(policy: str) -> bool:
     """Whether a statement denies what comes without TLS."""
     return any(
-        statement.get("Effect") == "Deny" and str(value).lower() == "false"
+        statement.get("Effect") == "Deny"
+        and "*" in _principals(statement)
+        and any(fnmatchcase(_SEND, str(a).lower()) for a in _listed(statement.get("Action")))
+        and str(value).lower() == "false"
         for statement in statements(policy)
         for _, key, value in _conditions(statement)
         if key == "aws:securetransport"

@@ -118,7 +118,11 @@ def _policy(written: str) -> Iterator[Finding]:
     if barred:
         yield failed("policy", f"It does not let SNS send from {', '.join(barred)}.", WIRE)
     elif policy.anybody_may_send(written):
-        yield warned("policy", "It lets everybody send, without a condition.", WIRE)
+        yield warned(
+            "policy",
+            "It lets everybody send, or everybody's topics: no condition names a source.",
+            WIRE,
+        )
     else:
         yield passed("policy", "It lets SNS send from the topics.")
     if policy.requires_tls(written):
