@@ -31,7 +31,7 @@ from dpp_feedback.errors import PassingError
 from dpp_feedback.feedback.glance import events_of
 from dpp_feedback.feedback.parser import parse
 from dpp_feedback.look import holding_seconds
-from dpp_feedback.messages import THREADS, Depth, Taken
+from dpp_feedback.messages import Depth, Taken, threads_for
 from dpp_feedback.plainly import told_plainly
 from dpp_feedback.queue import Queue
 from dpp_feedback.resources import FeedbackQueue, FeedbackStore
@@ -40,7 +40,6 @@ from dpp_feedback.store import Inserted
 MAX_RUNTIME = timedelta(minutes=15)  # a run takes seconds; beyond this its process is gone or hangs
 
 _LOGGED = 20  # messages named one by one in a run's log; the metadata count them all
-_MESSAGES_PER_THREAD = 50  # a few messages are not worth sixteen long polls
 
 
 @dg.op(description="Check that Postgres takes events, then receive from SQS.", tags={"kind": "sqs"})
@@ -244,7 +243,7 @@ def _receive(
         limit,
         # What comes first must be acknowledged before it comes again.
         min(config.max_seconds, held_seconds / 3),
-        threads=min(THREADS, 1 + depth.waiting // _MESSAGES_PER_THREAD),
+        threads=threads_for(depth.waiting),
         wanted=None
         if selection.everything
         else lambda message: selection.matches(message, refused),

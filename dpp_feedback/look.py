@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dpp_feedback.errors import FeedbackError
-from dpp_feedback.messages import BATCH, THREADS, Depth, Message, counted
+from dpp_feedback.messages import BATCH, Depth, Message, counted, threads_for
 
 if TYPE_CHECKING:
     from typing import Self
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _MESSAGES_PER_SECOND = 500  # a slow look; one with 16 threads reads several times as many
 _SHORTEST, _LONGEST = 30, 43_200  # seconds; SQS allows at most 12 hours
-_MESSAGES_PER_THREAD = 50
 # SQS's limit for a standard queue. A long poll beyond it brings no error, and no message.
 _MOST_IN_FLIGHT = 120_000
 
@@ -67,7 +66,7 @@ class Look:
         self.seen = 0
         self._source = source
         self._timeout = looking_seconds(depth)
-        self._threads = min(THREADS, 1 + depth.waiting // _MESSAGES_PER_THREAD)
+        self._threads = threads_for(depth.waiting)
         self._running = self._threads
         self._held: dict[str, str] = {}  # handles by message id
         self._lock = Lock()

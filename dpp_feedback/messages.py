@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BATCH = 10  # messages in one call: the limit of SQS
 THREADS = 16  # more gain nothing: the interpreter lock binds (measured)
+_MESSAGES_PER_THREAD = 50  # a few messages are not worth sixteen long polls
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ class Taken:
     errors: list[FeedbackError]
     passed_over: int = 0
     late: bool = False
+
+
+def threads_for(waiting: int) -> int:
+    """Say how many threads receive so many messages."""
+    return min(THREADS, 1 + waiting // _MESSAGES_PER_THREAD)
 
 
 def encoded(body: str) -> bytes:

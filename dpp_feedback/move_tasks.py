@@ -69,6 +69,11 @@ class MoveTask:
     per_second: int | None = None
     failure: str | None = None
 
+    @property
+    def under_way(self) -> bool:
+        """Whether messages may be moving now."""
+        return self.status in ("RUNNING", "CANCELLING")
+
 
 class MoveTasks:
     """The redrives of one dead-letter queue. SQS runs one at a time.

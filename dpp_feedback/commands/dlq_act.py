@@ -155,7 +155,6 @@ def _run(
     from dpp_feedback.dlq.actor import actor
     from dpp_feedback.dlq.redrive import (
         CANCEL,
-        UNDER_WAY,
         finish,
         look_again,
         start,
@@ -193,7 +192,7 @@ def _run(
         if not_recorded:
             click.echo(f"How it ended is not recorded: {not_recorded}", err=True)
         click.echo(why or f"{counted(moved)} moved.", err=bool(why))
-        if last is None or last.status in UNDER_WAY:
+        if last is None or last.under_way:
             click.echo(f"To cancel it: {CANCEL}.", err=True)
     if isinstance(stopped, SystemExit):
         raise stopped

@@ -110,7 +110,7 @@ def remarks(
         left = listing.first_expires_at - now
         of = "of these" if look.why_partial else "of all"
         said.append(f"The first {of} expires {_in(left)}: then SQS deletes it.")
-    if task and task.status in ("RUNNING", "CANCELLING"):
+    if task and task.under_way:
         said.append(
             f"A redrive is {task.status}, {counted(task.moved)} moved so far: what is listed may "
             "be gone the next moment. `dpp-feedback dlq redrive --cancel` cancels it."

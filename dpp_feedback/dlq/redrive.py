@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Connect: TypeAlias = Callable[[], Store]
 
-UNDER_WAY = frozenset({"RUNNING", "CANCELLING"})
 CANCEL = "`dpp-feedback dlq redrive --cancel`"
 
 _NO_SOURCE = "CouldNotDetermineMessageSource"
@@ -61,7 +60,7 @@ def refuse_second(tasks: MoveTasks) -> None:
         AwsUnavailable: SQS does not answer, or not now.
     """
     task = tasks.latest()
-    if task is not None and task.status in UNDER_WAY:
+    if task is not None and task.under_way:
         raise RedriveRefused(
             f"A redrive is {task.status} already: {progress(task)}. Wait for it to end, or cancel "
             f"it with {CANCEL}."
@@ -160,7 +159,7 @@ def watch(tasks: MoveTasks, started: Started) -> Iterator[MoveTask]:
             return
         else:
             yield task
-            if task.status not in UNDER_WAY:
+            if not task.under_way:
                 return
         sleep(_PAUSE)
 

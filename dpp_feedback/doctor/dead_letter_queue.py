@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 DLQ = "SQS_DLQ_URL"
 _RECEIVES = 5  # what the scripts set, and docs/decisions.md counts with
 _RETENTION = timedelta(days=14)  # SQS's longest
-_UNDER_WAY = ("RUNNING", "CANCELLING")
 
 
 def examinations(aws: Aws) -> list[Examination]:
@@ -144,7 +143,7 @@ def _redrive() -> Iterator[Finding]:
             "Add sqs:ListMessageMoveTasks on this queue to the role's policy; an old stand-in for "
             "AWS has no such call.",
         )
-    elif task.status in _UNDER_WAY:
+    elif task.under_way:
         yield warned(
             check,
             f"One is {task.status}; messages moved so far: {task.moved:,}.",
