@@ -6,23 +6,27 @@ Values and counting; what is done with the messages stands in ingest.py.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Outcome, Rejected, RejectedReason
-from dpp_feedback.feedback.glance import events_of, glance
+from dpp_feedback.feedback.glance import events_of, glance, topic_of
 from dpp_feedback.feedback.kinds import KINDS
+from dpp_feedback.feedback.parser import parse
+from dpp_feedback.masking import masked
+from dpp_feedback.messages import sha256_of, size_of
 from dpp_feedback.rejects import Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import Self
     from uuid import UUID
 
     from dpp_feedback.dlq.selection import Selection
-    from dpp_feedback.queue import Message
+    from dpp_feedback.messages import Message
     from dpp_feedback.store import Inserted
 
 
@@ -74,11 +78,70 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """What `receive_messages` hands on."""
+class Read:
+    """A message that has been parsed, without its body unless somebody may want to keep that.
 
-    messages: list[Message]
+    A run may hold a hundred thousand. What a message says takes half of the memory that its body
+    does.
+
+    Attributes:
+        id: as all up to the receipt handle, see `Message`.
+        outcome: what it says.
+        sha256: of the body's UTF-8.
+        size: bytes of that.
+        topic_arn: SNS topic that the body names, if any.
+        body: None if it is not kept.
+    """
+
+    id: str
+    sent_at: datetime
+    receive_count: int
+    receipt_handle: str = field(repr=False)
+    outcome: Outcome = field(repr=False)
+    sha256: str
+    size: int
+    topic_arn: str | None
+    body: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, message: Message, *, keep_body: bool) -> Self:
+        """Parse a message; a body that is rejected is kept in any case."""
+        outcome = parse(message.body, message.sent_at)
+        kept = keep_body or isinstance(outcome, Rejected)
+        return cls(
+            id=message.id,
+            sent_at=message.sent_at,
+            receive_count=message.receive_count,
+            receipt_handle=message.receipt_handle,
+            outcome=outcome,
+            sha256=sha256_of(message.body),
+            size=size_of(message.body),
+            topic_arn=topic_of(message.body),
+            body=message.body if kept else None,
+        )
+
+    def kinds(self) -> Sequence[str]:
+        """Name the kinds of its events; of one that is rejected, what its text names too."""
+        if self.body is not None:
+            return glance(self.body, self.sent_at).kinds
+        return sorted({event.notification_type for event in events_of(self.outcome)})
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What `receive_messages` hands on.
+
+    Attributes:
+        messages: `parse_messages` takes them out, so that their bodies go as they are parsed.
+            Those beyond 32 MiB of bodies are parsed already.
+        source: where they come from.
+        keep_bodies: whether rejected bodies are kept in the database.
+        seconds: of each step so far.
+    """
+
+    messages: list[Message | Read]
     source: Source
+    keep_bodies: bool
     seconds: Mapping[str, float]
 
 
@@ -86,7 +149,7 @@ class Received:
 class Parsed:
     """What `parse_messages` hands on: each message with what it says."""
 
-    outcomes: list[tuple[Message, Outcome]]
+    messages: list[Read]
     source: Source
     seconds: Mapping[str, float]
 
@@ -95,14 +158,26 @@ class Parsed:
 class Left:
     """A message that stays in the queue, and why."""
 
-    message: Message
+    message: Read
     reason: RejectedReason
     detail: str
 
     def reject(self, queue: str) -> Reject:
         """Make the record of it; `queue` is where it was received."""
-        seen = glance(self.message.body, self.message.sent_at)
-        return Reject.of(self.message, seen, self.reason.value, self.detail, queue)
+        message = self.message
+        return Reject(
+            message_id=message.id,
+            body_sha256=message.sha256,
+            body_bytes=message.size,
+            body=message.body,
+            reason=self.reason.value,
+            detail=self.detail,
+            # A kind that a body names is any text, and may hold an address.
+            kind=masked(", ".join(message.kinds())) or None,
+            topic_arn=message.topic_arn,
+            queue=queue,
+            sent_at=message.sent_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +195,7 @@ class Persisted:
         seconds: of each step so far.
     """
 
-    done: list[Message]
+    done: list[Read]
     left: list[Left]
     counts: Mapping[str, int]
     reasons: Mapping[str, int]
@@ -132,18 +207,20 @@ class Persisted:
 
 def sorted_out(parsed: Parsed, inserted: Inserted) -> Persisted:
     """Say of each message whether it is done, and why."""
-    done: list[Message] = []
+    done: list[Read] = []
     left: list[Left] = []
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     rows: Counter[str] = Counter()
-    times: list[datetime] = []
+    oldest: datetime | None = None
     new = set(inserted.new)
-    for message, outcome in parsed.outcomes:
+    for message in parsed.messages:
+        outcome = message.outcome
         events = {event.dedupe_key: event for event in events_of(outcome)}
         keys = events.keys()
-        rows.update(_kind(events[key]) for key in keys & new)
-        times += (event.event_at for event in events.values())
+        rows.update(_kind(event) for key, event in events.items() if key in new)
+        for event in events.values():
+            oldest = min(oldest or event.event_at, event.event_at)
         refusals = [inserted.refused[key] for key in sorted(keys) if key in inserted.refused]
         if isinstance(outcome, Rejected):
             left.append(Left(message, outcome.reason, outcome.detail))
@@ -156,7 +233,7 @@ def sorted_out(parsed: Parsed, inserted: Inserted) -> Persisted:
         else:
             done.append(message)
             counts["duplicates" if new.isdisjoint(keys) else "stored"] += 1
-        new -= keys  # of two messages with one event, the first has stored it
+        new.difference_update(keys)  # of two messages with one event, the first has stored it
     counts["rejected"] = len(left)
     reasons.update(one.reason for one in left)
     return Persisted(
@@ -165,7 +242,7 @@ def sorted_out(parsed: Parsed, inserted: Inserted) -> Persisted:
         counts=counts,
         reasons=reasons,
         rows=rows,
-        oldest=min(times, default=None),
+        oldest=oldest,
         source=parsed.source,
         seconds=parsed.seconds,
     )

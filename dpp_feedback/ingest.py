@@ -22,6 +22,7 @@ from dpp_feedback.drain_config import ReceiveConfig
 from dpp_feedback.drained import (
     Parsed,
     Persisted,
+    Read,
     Received,
     Source,
     metadata,
@@ -29,9 +30,9 @@ from dpp_feedback.drained import (
 )
 from dpp_feedback.errors import PassingError
 from dpp_feedback.feedback.glance import events_of
-from dpp_feedback.feedback.parser import parse
+from dpp_feedback.garbage import uncollected
 from dpp_feedback.look import holding_seconds
-from dpp_feedback.messages import Depth, Taken, threads_for
+from dpp_feedback.messages import Depth, Message, Taken
 from dpp_feedback.plainly import told_plainly
 from dpp_feedback.queue import Queue
 from dpp_feedback.resources import FeedbackQueue, FeedbackStore
@@ -39,6 +40,7 @@ from dpp_feedback.store import Inserted
 
 MAX_RUNTIME = timedelta(minutes=15)  # a run takes seconds; beyond this its process is gone or hangs
 
+_UNREAD = 32 * 1024 * 1024  # bytes of bodies that wait to be parsed: of some 10,000 messages
 _LOGGED = 20  # messages named one by one in a run's log; the metadata count them all
 
 
@@ -54,7 +56,7 @@ def receive_messages(
     The database comes first: while it is away no message is received, so none is counted as
     failed, and an outage of any length sends no good message to the DLQ.
     """
-    with told_plainly():
+    with told_plainly(), uncollected():
         actor = reprocess_record.who(context) if config.reprocess else ""
         selection = config.reprocess.selection() if config.reprocess else Selection.of()
         source = queue.connect()
@@ -67,6 +69,7 @@ def receive_messages(
         with store.connect() as database:
             database.check()
             refused = database.rejects.refused() if selection.reasons else frozenset[str]()
+            keep_bodies = database.rejects.keeps_bodies
             reprocessing = (
                 reprocess_record.begin(
                     context,
@@ -80,8 +83,9 @@ def receive_messages(
             )
         origin = Source(source.name, reprocessing=reprocessing)
         start = perf_counter()
-        with reprocess_record.given_up(context, queue, store, origin, []):
-            taken, depth = _receive(context, config, source, selection, refused)
+        reader = _Reader(selection, refused, keep_bodies)
+        with reprocess_record.given_up(context, queue, store, origin):
+            taken, depth = _receive(context, config, source, reader)
     left = depth.waiting - len(taken.messages) - taken.passed_over
     full = len(taken.messages) >= (config.reprocess or config).max_messages
     context.log.info(f"received {len(taken.messages)} messages")
@@ -97,6 +101,7 @@ def receive_messages(
             in_flight=depth.in_flight,
             not_reached=max(left, 0) if full or taken.late else 0,
         ),
+        keep_bodies,
         {"receive": perf_counter() - start},
     )
 
@@ -111,10 +116,18 @@ def parse_messages(
     in a dry run as in the run that follows.
     """
     start = perf_counter()
-    messages = sorted(received.messages, key=lambda message: (message.sent_at, message.id))
-    with reprocess_record.given_up(context, queue, store, received.source, messages):
-        outcomes = [(message, parse(message.body, message.sent_at)) for message in messages]
-    return Parsed(outcomes, received.source, {**received.seconds, "parse": perf_counter() - start})
+    waiting, read = received.messages, list[Read]()
+    with (
+        reprocess_record.given_up(context, queue, store, received.source, waiting, read),
+        uncollected(),
+    ):
+        while waiting:
+            message = waiting.pop()
+            if isinstance(message, Message):
+                message = Read.of(message, keep_body=received.keep_bodies)
+            read.append(message)
+        read.sort(key=lambda message: (message.sent_at, message.id))
+    return Parsed(read, received.source, {**received.seconds, "parse": perf_counter() - start})
 
 
 @dg.op(
@@ -133,10 +146,13 @@ def persist_events(
 
     start = perf_counter()
     source = parsed.source
-    events = [event for _, outcome in parsed.outcomes for event in events_of(outcome)]
+    events = [event for message in parsed.messages for event in events_of(message.outcome)]
     inserted = Inserted()
-    held = [message for message, _ in parsed.outcomes]
-    with told_plainly(), reprocess_record.given_up(context, queue, store, source, held):
+    with (
+        told_plainly(),
+        reprocess_record.given_up(context, queue, store, source, parsed.messages),
+        uncollected(),
+    ):
         for attempt in Retrying(
             retry=retry_if_exception_type(PassingError),
             wait=wait_exponential(multiplier=2),
@@ -155,7 +171,7 @@ def persist_events(
                         run_id=context.run_id,
                     )
                     database.rejects.resolve_stored(
-                        [(message.id, message.body) for message in persisted.done],
+                        [(message.id, message.sha256) for message in persisted.done],
                         by=source.actor,
                         run_id=context.run_id,
                     )
@@ -190,9 +206,9 @@ def acknowledge_messages(
     handed_back = [left.message for left in persisted.left]
     if persisted.source.dry_run:
         handed_back += persisted.done
-    with told_plainly():
+    with told_plainly(), uncollected():
         with reprocess_record.given_up(
-            context, queue, store, persisted.source, [*done, *handed_back], persisted
+            context, queue, store, persisted.source, [*done, *handed_back], acknowledging=persisted
         ):
             source = queue.connect()
             failed = source.acknowledge(done)
@@ -223,14 +239,33 @@ def acknowledge_messages(
     )
 
 
+class _Reader:
+    """Decides what is kept of a message that comes, and so how much memory a run takes."""
+
+    def __init__(self, selection: Selection, refused: Container[str], keep_bodies: bool) -> None:
+        self.selection = selection
+        self._refused = refused
+        self._keep_bodies = keep_bodies
+        self._unread = 0
+
+    def read(self, message: Message) -> Message | Read | None:
+        """Leave it to be parsed, while there is room for bodies; None: it is not selected."""
+        if not self.selection.matches(message, self._refused):
+            return None
+        if self._unread > _UNREAD:
+            return Read.of(message, keep_body=self._keep_bodies)
+        self._unread += len(message.body)
+        return message
+
+
 def _receive(
     context: dg.OpExecutionContext,
     config: ReceiveConfig,
     source: Queue,
-    selection: Selection,
-    refused: Container[str],
-) -> tuple[Taken, Depth]:
+    reader: _Reader,
+) -> tuple[Taken[Message | Read], Depth]:
     """Receive what is selected; also return what the queue held before."""
+    selection = reader.selection
     depth = source.depth()
     context.log.info(f"{depth.waiting} messages wait, {depth.in_flight} are in flight")
     limit = (config.reprocess or config).max_messages
@@ -239,14 +274,13 @@ def _receive(
     # A selection may have to go through the whole queue for a few messages.
     expected = min(depth.waiting, limit) if selection.everything else depth.waiting
     held_seconds = holding_seconds(depth.visibility_timeout, expected)
-    taken = source.receive(
+    taken: Taken[Message | Read] = source.receive(
         limit,
         # What comes first must be acknowledged before it comes again.
         min(config.max_seconds, held_seconds / 3),
-        threads=threads_for(depth.waiting),
-        wanted=None
-        if selection.everything
-        else lambda message: selection.matches(message, refused),
+        reader.read,
+        selecting=not selection.everything,
+        waiting=depth.waiting,
         visibility_timeout=held_seconds,
     )
     return taken, depth

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import ceil
-from queue import SimpleQueue
-from threading import Event, Lock, Semaphore
+from queue import Empty, SimpleQueue
+from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.interrupts import deferred
 from dpp_feedback.messages import BATCH, Depth, Message, counted, threads_for
 
 if TYPE_CHECKING:
@@ -72,7 +73,11 @@ class Look:
         self._lock = Lock()
         self._stop = Event()
         self._came: SimpleQueue[list[Message] | None] = SimpleQueue()  # None: a thread has ended
-        self._room = Semaphore(self._threads)  # batches received ahead of the caller
+        # A place for each batch received ahead of the caller. No Semaphore: an interruption within
+        # its release leaves it locked.
+        self._room: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self._threads):
+            self._room.put(None)
         self._pool: ThreadPoolExecutor | None = None
         self._receivers: list[Future[None]] = []
         self._batch: list[Message] = []
@@ -102,20 +107,21 @@ class Look:
             if came is None:
                 self._running -= 1
             else:
-                self._room.release()
+                self._room.put(None)
                 self._batch = came[::-1]
         if not self._batch:
-            self._end_reading()
+            with deferred():
+                self._end_reading()
             raise StopIteration
         self.seen += 1
         return self._batch.pop()
 
     def __exit__(self, *_: object) -> None:
         """Hand everything back."""
-        self._stopped = not self._read
         try:
+            self._stopped = not self._read
             self._hand_back()
-        except BaseException:  # a second Ctrl-C, while the first one waits for this
+        except BaseException:  # a second Ctrl-C, before this one is deferred
             self._hand_back()
             raise
 
@@ -138,9 +144,10 @@ class Look:
     def _begin(self) -> None:
         if self._pool is None:
             self._end = monotonic() + self._timeout / 3
-            self._pool = ThreadPoolExecutor(self._threads, "look")
-            for _ in range(self._threads):
-                self._receivers.append(self._pool.submit(self._receive))
+            with deferred():
+                self._pool = ThreadPoolExecutor(self._threads, "look")
+                for _ in range(self._threads):
+                    self._receivers.append(self._pool.submit(self._receive))
 
     def _receive(self) -> None:
         try:
@@ -148,7 +155,9 @@ class Look:
                 if monotonic() >= self._end:
                     self._late = True
                     return
-                if not self._room.acquire(timeout=0.1):
+                try:
+                    self._room.get(timeout=0.1)
+                except Empty:
                     continue
                 got = self._source.receive_batch(BATCH, self._timeout)
                 with self._lock:
@@ -198,10 +207,12 @@ class Look:
             )
         return whys
 
+    @deferred()
     def _hand_back(self) -> None:
         self._stop.set()
         if self._pool is not None:
             self._pool.shutdown()  # waits for the receives under way: their messages go back too
+            self._pool = None  # now, because an exception is lost where Python frees the threads
         failed = self._source.hand_back(self._held)
         if failed:
             self._whys.append(

@@ -6,34 +6,28 @@ feedback/'s business; which queue it is, resources.py's.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from dpp_feedback import event_loop
 from dpp_feedback.aws_errors import AwsRefused, explaining, not_aws
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.look import Look, looking_seconds
-from dpp_feedback.messages import BATCH, THREADS, Depth, Message, Taken
+from dpp_feedback.messages import AT_A_TIME, BATCH, THREADS, Depth, Held, Message, Taken
 from dpp_feedback.move_tasks import MoveTasks
 from dpp_feedback.receiving import Receiving
+from dpp_feedback.sqs_calls import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, Calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
-    from mypy_boto3_sqs.type_defs import (
-        ChangeMessageVisibilityBatchResultTypeDef,
-        DeleteMessageBatchResultTypeDef,
-        MessageTypeDef,
-        ReceiveMessageRequestTypeDef,
-    )
-
-    _Batch = list[tuple[int, str, str]]  # number, message id, handle
-    _BatchResult = DeleteMessageBatchResultTypeDef | ChangeMessageVisibilityBatchResultTypeDef
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 __all__ = [
     "DEFAULT_REGION",
@@ -50,6 +44,8 @@ __all__ = [
 DEFAULT_REGION = "ap-northeast-2"
 # Seconds of long poll: a short poll asks only some of SQS's servers and may miss messages.
 _WAIT = 1
+
+T = TypeVar("T", bound=Held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +66,14 @@ class Queue:
 
     Args:
         client: boto3's SQS client; `connect` makes one.
+        calls: for what is done with many calls at a time.
         url: the queue's URL.
         setting: the name of the setting that holds the URL, for messages to people.
     """
 
-    def __init__(self, client: SQSClient, url: str, setting: str) -> None:
+    def __init__(self, client: SQSClient, calls: Calls, url: str, setting: str) -> None:
         self._client = client
+        self._calls = calls
         self._url = url
         self._setting = setting
 
@@ -90,17 +88,21 @@ class Queue:
         """
         import boto3
         from botocore.config import Config
+        from botocore.session import get_session
 
         config = Config(
-            connect_timeout=3,
-            read_timeout=10,  # three attempts stay below the 60 seconds that a sensor has
-            retries={"mode": "standard", "total_max_attempts": 3},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             max_pool_connections=THREADS,
         )
         with explaining("GetQueueAttributes", setting, url):
             # A session of its own: boto3's default one is shared, and not safe between threads.
-            client = boto3.Session().client("sqs", region_name=region, config=config)
-        return cls(client, url, setting)
+            session = get_session()
+            client = boto3.Session(botocore_session=session).client(
+                "sqs", region_name=region, config=config
+            )
+        return cls(client, Calls(session, client, url, setting), url, setting)
 
     @property
     def url(self) -> str:
@@ -157,24 +159,50 @@ class Queue:
         except (KeyError, TypeError, ValueError):
             raise not_aws("GetQueueAttributes") from None
 
+    @overload
     def receive(
         self,
         max_messages: int,
         max_seconds: float,
-        threads: int = THREADS,
         *,
-        wanted: Callable[[Message], bool] | None = None,
+        waiting: int | None = None,
         visibility_timeout: int | None = None,
-    ) -> Taken:
+    ) -> Taken[Message]: ...
+
+    @overload
+    def receive(
+        self,
+        max_messages: int,
+        max_seconds: float,
+        read: Callable[[Message], T | None],
+        *,
+        selecting: bool = True,
+        waiting: int | None = None,
+        visibility_timeout: int | None = None,
+    ) -> Taken[T]: ...
+
+    def receive(
+        self,
+        max_messages: int,
+        max_seconds: float,
+        read: Callable[[Message], Any] | None = None,
+        *,
+        selecting: bool = True,
+        waiting: int | None = None,
+        visibility_timeout: int | None = None,
+    ) -> Taken[Any]:
         """Receive until the queue is empty, or one of the limits is reached.
 
         Args:
             max_messages: at most so many, and at most 256 MiB of bodies.
             max_seconds: no call begins later than this.
-            threads: calls at the same time.
-            wanted: tells whether a message is wanted; called on all threads. Messages that are
-                not stay out of sight until the receiving ends, and are handed back then; they
-                do not count against `max_messages`. None: all are wanted.
+            read: makes of a message what is kept of it; called on a thread of its own. Messages
+                for which it returns None are not wanted: they stay out of sight until the
+                receiving ends, are handed back then, and do not count against `max_messages`.
+                None: all are kept as they are.
+            selecting: whether `read` may return None.
+            waiting: how many messages wait, roughly: so many calls are made at a time. None: as
+                many as `max_messages`.
             visibility_timeout: seconds for which the messages are nobody else's; None: the
                 queue's own.
 
@@ -182,8 +210,15 @@ class Queue:
             AwsRefused, AwsUnavailable: as `depth`, if no message at all came. Whatever else is
                 raised, the messages are handed back first.
         """
-        receiving = Receiving(self, max_messages, max_seconds, wanted, visibility_timeout)
-        return receiving.run(threads)
+        return Receiving(
+            self,
+            max_messages,
+            max_seconds,
+            read or (lambda message: message),
+            selecting and read is not None,
+            max_messages if waiting is None else waiting,
+            visibility_timeout,
+        ).run()
 
     def look(self) -> Look:
         """Look at messages and hand them back: `with queue.look() as look: for message in look`.
@@ -202,23 +237,16 @@ class Queue:
             )
         return Look(self, depth)
 
-    def acknowledge(self, messages: Sequence[Message]) -> dict[str, str]:
+    def acknowledge(self, messages: Sequence[Held]) -> dict[str, str]:
         """Delete messages from the queue.
 
         Returns:
             Why a message could not be deleted, by message id. It may come back, and is then found
             to be stored already.
         """
+        return self._in_batches("DeleteMessageBatch", _handles(messages), {})
 
-        def delete(batch: _Batch) -> DeleteMessageBatchResultTypeDef:
-            return self._client.delete_message_batch(
-                QueueUrl=self._url,
-                Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, _, handle in batch],
-            )
-
-        return self._in_batches("DeleteMessageBatch", _handles(messages), delete)
-
-    def release(self, messages: Sequence[Message]) -> dict[str, str]:
+    def release(self, messages: Sequence[Held]) -> dict[str, str]:
         """Hand messages back, to be received again at once instead of after the visibility timeout.
 
         Returns:
@@ -228,17 +256,7 @@ class Queue:
 
     def hand_back(self, handles: Mapping[str, str]) -> dict[str, str]:
         """The same, for whoever kept only message ids and handles."""
-
-        def show(batch: _Batch) -> ChangeMessageVisibilityBatchResultTypeDef:
-            return self._client.change_message_visibility_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(i), "ReceiptHandle": handle, "VisibilityTimeout": 0}
-                    for i, _, handle in batch
-                ],
-            )
-
-        return self._in_batches("ChangeMessageVisibilityBatch", handles, show)
+        return self._in_batches("ChangeMessageVisibilityBatch", handles, {"VisibilityTimeout": 0})
 
     def receive_batch(self, number: int, visibility_timeout: int | None) -> list[Message]:
         """Receive up to 10 messages with one call, which waits a second for the first.
@@ -246,20 +264,22 @@ class Queue:
         Raises:
             AwsRefused, AwsUnavailable: as `depth`.
         """
-        request: ReceiveMessageRequestTypeDef = {
-            "QueueUrl": self._url,
-            "MaxNumberOfMessages": number,
-            "WaitTimeSeconds": _WAIT,
-            "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
-        }
-        if visibility_timeout is not None:
-            request["VisibilityTimeout"] = visibility_timeout
         with self._explaining("ReceiveMessage"):
-            said = self._client.receive_message(**request)
-        try:
-            return [_message(raw) for raw in said.get("Messages", [])]
-        except (KeyError, ValueError):
-            raise not_aws("ReceiveMessage") from None
+            said = self._client.receive_message(
+                QueueUrl=self._url, **_receive_request(number, visibility_timeout)
+            )
+        return _messages(said.get("Messages", []))
+
+    def opened(self) -> AbstractAsyncContextManager[None]:
+        """Let `receive_some` be called while this lasts."""
+        return self._calls.opened()
+
+    async def receive_some(self, number: int, visibility_timeout: int | None) -> list[Message]:
+        """The same as `receive_batch`, in an event loop."""
+        said = await self._calls.call(
+            "ReceiveMessage", _receive_request(number, visibility_timeout)
+        )
+        return _messages(said.get("Messages", []))
 
     def _attributes(self, *names: QueueAttributeNameType) -> dict[QueueAttributeNameType, str]:
         with self._explaining("GetQueueAttributes"):
@@ -271,47 +291,69 @@ class Queue:
         return said
 
     def _in_batches(
-        self, operation: str, handles: Mapping[str, str], send: Callable[[_Batch], _BatchResult]
+        self, operation: str, handles: Mapping[str, str], change: Mapping[str, int]
     ) -> dict[str, str]:
         numbered = [(i, *held) for i, held in enumerate(handles.items())]
-        batches = [numbered[i : i + BATCH] for i in range(0, len(numbered), BATCH)]
+        batches = iter([numbered[i : i + BATCH] for i in range(0, len(numbered), BATCH)])
+        failed: dict[str, str] = {}
 
-        def run(batch: _Batch) -> dict[str, str]:
-            try:
-                with self._explaining(operation):
-                    said = send(batch)
-            except FeedbackError as error:
-                return {message_id: str(error) for _, message_id, _ in batch}
-            done = {entry["Id"] for entry in said.get("Successful", [])}
-            codes = {entry["Id"]: entry.get("Code", "") for entry in said.get("Failed", [])}
-            return {
-                message_id: f"SQS refused {operation}: {codes.get(str(i)) or 'it does not say why'}"
-                for i, message_id, _ in batch
-                if str(i) not in done
-            }
+        async def send() -> None:
+            for batch in batches:
+                failed.update(await self._send(operation, batch, change))
 
-        with ThreadPoolExecutor(THREADS, operation) as pool:
-            # Not `map`, which gives up the rest when this is interrupted.
-            sent = [pool.submit(run, batch) for batch in batches]
-            failed: dict[str, str] = {}
-            for one in sent:
-                failed |= one.result()
-            return failed
+        async def send_all() -> None:
+            async with self._calls.opened():
+                await asyncio.gather(*(send() for _ in range(AT_A_TIME)))
+
+        event_loop.run(send_all)
+        return failed
+
+    async def _send(
+        self, operation: str, batch: list[tuple[int, str, str]], change: Mapping[str, int]
+    ) -> dict[str, str]:
+        """Change up to 10 messages; say why one could not be changed, by message id."""
+        entries = [{"Id": str(i), "ReceiptHandle": handle, **change} for i, _, handle in batch]
+        try:
+            said = await self._calls.call(operation, {"Entries": entries})
+        except FeedbackError as error:
+            return {message_id: str(error) for _, message_id, _ in batch}
+        done = {entry["Id"] for entry in said.get("Successful", [])}
+        codes = {entry["Id"]: entry.get("Code", "") for entry in said.get("Failed", [])}
+        return {
+            message_id: f"SQS refused {operation}: {codes.get(str(i)) or 'it does not say why'}"
+            for i, message_id, _ in batch
+            if str(i) not in done
+        }
 
     def _explaining(self, operation: str) -> AbstractContextManager[None]:
         return explaining(operation, self._setting, self._url)
 
 
-def _handles(messages: Sequence[Message]) -> dict[str, str]:
+def _handles(messages: Sequence[Held]) -> dict[str, str]:
     return {message.id: message.receipt_handle for message in messages}
 
 
-def _message(raw: MessageTypeDef) -> Message:
-    attributes = raw["Attributes"]
-    return Message(
-        id=raw["MessageId"],
-        sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
-        receive_count=int(attributes["ApproximateReceiveCount"]),
-        body=raw["Body"],
-        receipt_handle=raw["ReceiptHandle"],
-    )
+def _receive_request(number: int, visibility_timeout: int | None) -> dict[str, Any]:
+    visibility = {} if visibility_timeout is None else {"VisibilityTimeout": visibility_timeout}
+    return {
+        "MaxNumberOfMessages": number,
+        "WaitTimeSeconds": _WAIT,
+        "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+        **visibility,
+    }
+
+
+def _messages(raw: Sequence[MessageTypeDef]) -> list[Message]:
+    try:
+        return [
+            Message(
+                id=one["MessageId"],
+                sent_at=datetime.fromtimestamp(int(one["Attributes"]["SentTimestamp"]) / 1000, UTC),
+                receive_count=int(one["Attributes"]["ApproximateReceiveCount"]),
+                body=one["Body"],
+                receipt_handle=one["ReceiptHandle"],
+            )
+            for one in raw
+        ]
+    except (KeyError, TypeError, ValueError):
+        raise not_aws("ReceiveMessage") from None

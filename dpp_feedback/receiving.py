@@ -1,31 +1,49 @@
-"""Receive many messages of a queue, on several threads, and hand back those not wanted."""
+"""Receive many messages of a queue, with many calls at a time; hand back those not wanted."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from dpp_feedback import event_loop
 from dpp_feedback.errors import FeedbackError
-from dpp_feedback.messages import BATCH, Message, Taken
+from dpp_feedback.messages import AT_A_TIME, BATCH, Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
-    from dpp_feedback.messages import Source
+    from dpp_feedback.messages import Held, Message
 
-_MAX_BYTES = 256 * 1024 * 1024  # of bodies in one run, which holds them all in memory
+T = TypeVar("T", bound="Held")
+_MAX_BYTES = 256 * 1024 * 1024  # of bodies in one run, which holds them in memory
 
 
-class Receiving:
+class Source(Protocol):
+    """What receiving needs of a queue."""
+
+    def opened(self) -> AbstractAsyncContextManager[None]:
+        """Let `receive_some` be called while this lasts."""
+
+    async def receive_some(self, number: int, visibility_timeout: int | None) -> list[Message]:
+        """See `Queue.receive_some`."""
+
+    def hand_back(self, handles: Mapping[str, str]) -> dict[str, str]:
+        """See `Queue.hand_back`."""
+
+
+class Receiving(Generic[T]):
     """One receiving: who asks for how much, what came, and what goes back.
 
     Args:
         source: the queue.
         max_messages: at most so many wanted ones, and at most 256 MiB of their bodies.
         max_seconds: no call begins later than this.
-        wanted: tells whether a message is wanted; called on several threads. None: all are.
+        read: makes of a message what is kept of it; None: it is not wanted.
+        selecting: whether some messages may not be wanted.
+        waiting: how many messages wait, roughly: no more calls are made at a time than bring so
+            many. What turns out to be there beyond that is received too.
         visibility_timeout: seconds; None: the queue's own.
     """
 
@@ -34,95 +52,110 @@ class Receiving:
         source: Source,
         max_messages: int,
         max_seconds: float,
-        wanted: Callable[[Message], bool] | None,
+        read: Callable[[Message], T | None],
+        selecting: bool,
+        waiting: int,
         visibility_timeout: int | None,
     ) -> None:
         self._source = source
         self._max_messages = max_messages
         self._end = monotonic() + max_seconds
-        self._wanted = wanted
+        self._read = read
+        self._selecting = selecting
+        self._expected = waiting
         self._visibility_timeout = visibility_timeout
-        self._lock = Lock()
-        self._received: dict[str, Message] = {}
+        self._kept: dict[str, T] = {}
         # Handles by id, and no bodies: of messages not wanted, and of those beyond the limit.
         self._passed: dict[str, str] = {}
         self._surplus: dict[str, str] = {}
-        self._reserved = self._size = 0
+        self._calls = self._asked = self._came = self._size = 0
+        self._ended = self._late = False
         self._errors: list[FeedbackError] = []
-        self._late = False
+        self._failure: BaseException | None = None
 
-    def run(self, threads: int) -> Taken:
+    def run(self) -> Taken[T]:
         """Receive, and hand back what is not wanted; all of it if this is interrupted.
 
         Raises:
             AwsRefused, AwsUnavailable: as `Queue.depth`, if no message at all came.
         """
         try:
-            with ThreadPoolExecutor(threads, "receive") as pool:
-                try:
-                    for done in [pool.submit(self._take) for _ in range(threads)]:
-                        done.result()
-                except BaseException:
-                    self._end = monotonic()  # the other threads make no further call
-                    raise
+            event_loop.run(self._receive, self._end_soon)
         except BaseException:
-            self._hand_back({m.id: m.receipt_handle for m in self._received.values()})
+            self._hand_back({name: one.receipt_handle for name, one in self._kept.items()})
             raise
         self._hand_back({})
-        if self._errors and not self._received and not self._passed:
+        if self._errors and not self._kept and not self._passed:
             raise self._errors[0]
-        received = list(self._received.values())
-        return Taken(received, self._errors, len(self._passed), self._late)
+        return Taken(list(self._kept.values()), self._errors, len(self._passed), self._late)
 
-    def _take(self) -> None:
-        while not self._is_over():
-            asked = self._ask()
-            if asked == 0:
+    def _end_soon(self) -> None:
+        """Make no further call; those under way bring what they bring."""
+        self._ended = True
+
+    async def _receive(self) -> None:
+        async with self._source.opened(), asyncio.TaskGroup() as self._tasks:
+            self._call()
+        if self._failure:
+            raise self._failure
+
+    def _call(self) -> None:
+        """Make as many calls as make sense now."""
+        while self._calls < AT_A_TIME and (number := self._number()):
+            if monotonic() >= self._end:
+                self._late = True
                 return
-            try:
-                got = self._source.receive_batch(asked, self._visibility_timeout)
-            except FeedbackError as error:
-                self._errors.append(error)
-                return
-            self._keep(got, asked)
+            self._calls += 1
+            self._asked += number
+            self._tasks.create_task(self._take(number))
+
+    def _number(self) -> int:
+        """For how many messages to ask now; 0: enough came, or is under way."""
+        if self._ended or self._size >= _MAX_BYTES:
+            return 0
+        if self._calls and self._came + self._asked >= self._expected:
+            return 0
+        left = self._max_messages - len(self._kept)
+        if self._selecting:  # none of those under way may be wanted
+            return BATCH if left > 0 else 0
+        return max(min(BATCH, left - self._asked), 0)
+
+    async def _take(self, number: int) -> None:
+        """Make one call; whatever fails ends the receiving, and loses nothing that came."""
+        try:
+            got = await self._source.receive_some(number, self._visibility_timeout)
+            self._keep(got)
             if not got:
-                return
+                self._end_soon()
+            if len(got) == number:  # a full answer says that there is more
+                self._expected = max(self._expected, 2 * self._came)
+        except FeedbackError as error:
+            self._errors.append(error)
+            self._end_soon()
+        except BaseException as error:
+            self._failure = error
+            self._end_soon()
+        self._calls -= 1
+        self._asked -= number
+        self._call()
 
-    def _is_over(self) -> bool:
-        self._late = self._late or monotonic() >= self._end
-        return self._late
+    def _keep(self, got: list[Message]) -> None:
+        self._came += len(got)
+        # First of all: a selection that raises loses none.
+        self._surplus.update((message.id, message.receipt_handle) for message in got)
+        for message in got:
+            kept = self._read(message)
+            if kept is None:
+                self._passed[message.id] = message.receipt_handle
+            elif len(self._kept) < self._max_messages or message.id in self._kept:
+                self._kept[message.id] = kept
+                self._size += len(kept.body or "")
+            else:
+                continue
+            self._surplus.pop(message.id, None)
 
-    def _ask(self) -> int:
-        """How many to ask for now. A filter may want none of them: then nothing is reserved."""
-        with self._lock:
-            left = self._max_messages - len(self._received) - self._reserved
-            if left <= 0 or self._size >= _MAX_BYTES:
-                return 0
-            if self._wanted is not None:
-                return BATCH
-            self._reserved += min(BATCH, left)
-            return min(BATCH, left)
-
-    def _keep(self, got: list[Message], asked: int) -> None:
-        with self._lock:  # first of all: a filter that raises loses none
-            self._surplus.update((message.id, message.receipt_handle) for message in got)
-        passed = {
-            message.id for message in got if self._wanted is not None and not self._wanted(message)
-        }
-        with self._lock:
-            if self._wanted is None:
-                self._reserved -= asked
-            for message in got:
-                if message.id in passed:
-                    self._surplus.pop(message.id, None)
-                    self._passed[message.id] = message.receipt_handle
-                elif len(self._received) < self._max_messages or message.id in self._received:
-                    self._surplus.pop(message.id, None)
-                    self._received[message.id] = message
-                    self._size += len(message.body)
-
-    def _hand_back(self, received: dict[str, str]) -> None:
-        handles = self._passed | self._surplus | received
+    def _hand_back(self, kept: dict[str, str]) -> None:
+        handles = self._passed | self._surplus | kept
         failed = self._source.hand_back(handles) if handles else {}
         if failed:
             self._errors.append(

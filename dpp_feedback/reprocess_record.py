@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from dpp_feedback.dlq.selection import Selection
     from dpp_feedback.drained import Persisted, Source
-    from dpp_feedback.queue import Message
+    from dpp_feedback.messages import Held
     from dpp_feedback.resources import FeedbackQueue, FeedbackStore
     from dpp_feedback.store import Store
 
@@ -74,7 +75,7 @@ def given_up(
     queue: FeedbackQueue,
     store: FeedbackStore,
     source: Source,
-    messages: Sequence[Message],
+    *messages: Sequence[Held],
     acknowledging: Persisted | None = None,
 ) -> Iterator[None]:
     """Hand back what a failing or interrupted run holds, and finish its record; then go on failing.
@@ -87,7 +88,7 @@ def given_up(
         queue: of the messages.
         store: of the record. While it does not answer, the record stays open.
         source: tells whether dead letters are drained.
-        messages: what the run holds.
+        messages: what the run holds; asked when it fails.
         acknowledging: what is committed, once messages may be gone: then nobody knows how many.
     """
     try:
@@ -96,7 +97,7 @@ def given_up(
         if source.reprocessing is None:
             raise
         with suppress(FeedbackError):
-            queue.connect().release(messages)
+            queue.connect().release(list(chain(*messages)))
         said = "It was told to end."
         if isinstance(error, Exception):  # what is no FeedbackError may quote a body
             said = str(error) if isinstance(error, FeedbackError) else type(error).__name__

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.rates import MIN_VOLUME
@@ -74,16 +75,19 @@ class FeedbackQueue(dg.ConfigurableResource["FeedbackQueue"]):
     """
 
     setting: str = "SQS_QUEUE_URL"
+    _queue: Queue | None = PrivateAttr(None)
 
     def connect(self) -> Queue:
-        """Make a client of the queue; nothing is sent yet.
+        """Make a client of the queue, once; nothing is sent yet.
 
         Raises:
             SettingError: a setting is missing or malformed.
         """
-        region = aws_region()
-        url = _queue_url(self.setting, region)
-        return Queue.connect(url, region=region, setting=self.setting)
+        if self._queue is None:
+            region = aws_region()
+            url = _queue_url(self.setting, region)
+            self._queue = Queue.connect(url, region=region, setting=self.setting)
+        return self._queue
 
 
 class FeedbackStore(dg.ConfigurableResource["FeedbackStore"]):

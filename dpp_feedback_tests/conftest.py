@@ -6,6 +6,7 @@ test file needs.
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ import boto3
 import psycopg
 import pytest
 
+from dpp_feedback.interrupts import SIGNALS
 from dpp_feedback.local import ports, postgres, wiring
 from dpp_feedback.local.postgres import EmbeddedPostgres
 from dpp_feedback.local.stack import Stack
@@ -125,3 +127,20 @@ def _whole_tracebacks() -> Iterator[None]:
     """Undo what a plain failure sets, so that a later test shows its traceback."""
     yield
     sys.__dict__.pop("tracebacklimit", None)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """Start each process with signals that end it, whatever this one ignores.
+
+    A command that is told to end ignores signals from then on, here where tests call it; a shell
+    has Ctrl-C ignored by what it starts in the background. What a process ignores, its children
+    ignore too; what it handles, they do not.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

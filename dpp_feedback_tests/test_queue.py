@@ -191,26 +191,28 @@ def test_a_receiving_process_that_is_interrupted_hands_everything_back(
     queue: Queue, environment: dict[str, str], sqs: SQSClient
 ) -> None:
     _send(sqs, environment, 100)
+    # It goes on when its standard input ends, so it cannot be through before it is interrupted.
     program = """
-import time
+import sys
 from dpp_feedback.resources import FeedbackQueue
-def wanted(message):
+def read(message):
     print("receiving", flush=True)
-    time.sleep(0.1)
-    return True
-FeedbackQueue().connect().receive(1000, 60, 4, wanted=wanted, visibility_timeout=60)
+    sys.stdin.read()
+    return message
+FeedbackQueue().connect().receive(1000, 60, read, visibility_timeout=60)
 """
     with subprocess.Popen(
         [sys.executable, "-c", program],
         env=dict(os.environ),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as process:
         assert process.stdout
-        assert process.stdout.readline().startswith(b"receiving")  # four threads print
+        assert process.stdout.readline() == b"receiving\n"
         process.send_signal(signal.SIGINT)
-        assert process.stdout.read()
-        assert process.wait(30) != 0
+        process.communicate(timeout=30)
+        assert process.returncode == -signal.SIGINT
     depth = queue.depth()
     assert (depth.waiting, depth.in_flight) == (100, 0)
 

@@ -7,17 +7,18 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dpp_feedback.interrupts import SIGNALS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
 
 INTERRUPTED = 130  # exit code, as shells count Ctrl-C
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    _deaf(*_SIGNALS)
+    _deaf(*SIGNALS)
     sys.exit(128 + number)
 
 
@@ -28,7 +29,7 @@ def like_ctrl_c(_number: int, _: FrameType | None) -> None:
 
 
 def _interrupt(_number: int, _: FrameType | None) -> None:
-    _deaf(*_SIGNALS)
+    _deaf(*SIGNALS)
     raise KeyboardInterrupt
 
 
@@ -52,7 +53,7 @@ def handing_back(end: Callable[[int, FrameType | None], None] = _end) -> Iterato
         KeyboardInterrupt: where Ctrl-C came.
         SystemExit: by default with 128 and the signal's number, where another signal came.
     """
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, _interrupt if number is signal.SIGINT else end)

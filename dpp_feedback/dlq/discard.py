@@ -130,11 +130,13 @@ def discard(
         AwsRefused, AwsUnavailable: nothing can be received.
     """
     wanted = frozenset(ids)
-    visibility = looking_seconds(dead_letters.depth())
+    depth = dead_letters.depth()
+    visibility = looking_seconds(depth)
     taken = dead_letters.receive(
         len(wanted),
         visibility / 3,
-        wanted=lambda message: message.id in wanted,
+        lambda message: message if message.id in wanted else None,
+        waiting=depth.waiting,
         visibility_timeout=visibility,
     )
     left = dict.fromkeys(

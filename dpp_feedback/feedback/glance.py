@@ -62,8 +62,13 @@ def glance(body: str, sent_at: datetime) -> Glance:
     kinds = {event.notification_type for event in events_of(outcome)}
     if not isinstance(outcome, tuple):
         kinds |= _named(body)
+    return Glance(outcome, tuple(sorted(kinds)), topic_of(body))
+
+
+def topic_of(body: str) -> str | None:
+    """Return the topic that a body names; nobody has verified it."""
     topic = _TOPIC.search(body)
-    return Glance(outcome, tuple(sorted(kinds)), topic and topic[1])
+    return topic and topic[1]
 
 
 def events_of(outcome: Outcome) -> tuple[FeedbackEvent, ...]:

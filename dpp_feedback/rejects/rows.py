@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from dpp_feedback.masking import masked
+from dpp_feedback.messages import sha256_of, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,9 @@ class Reject:
 
     Attributes:
         message_id: of SQS.
-        body: as SQS delivered it.
+        body_sha256: SHA-256 of the body's UTF-8, in hexadecimal.
+        body_bytes: its length in UTF-8.
+        body: as SQS delivered it; None if nobody has kept it.
         reason: a `RejectedReason`.
         detail: the same for a person; without addresses. Cut to 500 characters when recorded.
         kind: kinds of events that the body names, with commas between; without addresses.
@@ -41,7 +44,9 @@ class Reject:
     """
 
     message_id: str
-    body: str = field(repr=False)
+    body_sha256: str
+    body_bytes: int
+    body: str | None = field(repr=False)
     reason: str
     detail: str
     kind: str | None
@@ -62,6 +67,8 @@ class Reject:
         """
         return cls(
             message_id=message.id,
+            body_sha256=sha256_of(message.body),
+            body_bytes=size_of(message.body),
             body=message.body,
             reason=reason,
             detail=detail,

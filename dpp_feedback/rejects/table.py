@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from dpp_feedback.connection import LOCK_TIMEOUT, DatabaseRefused, explaining, storable
 from dpp_feedback.feedback.events import RejectedReason
 from dpp_feedback.feedback.parser import PARSER_VERSION
-from dpp_feedback.messages import sha256_of
 from dpp_feedback.rejects import statements
 from dpp_feedback.rejects.bodies import decrypted
 from dpp_feedback.rejects.rows import Reject, RejectRow, Resolution, Waiting
@@ -38,6 +38,11 @@ class Rejects:
         self._connection = connection
         self._key = key
 
+    @property
+    def keeps_bodies(self) -> bool:
+        """Whether bodies are kept, so that `record` needs them."""
+        return self._key is not None
+
     def check(self) -> None:
         """Make sure that a reject can be recorded now: record one, and take it back.
 
@@ -47,6 +52,8 @@ class Rejects:
         name = str(uuid4())
         probe = Reject(
             message_id=name,
+            body_sha256=sha256(name.encode()).hexdigest(),
+            body_bytes=len(name),
             body=name,
             reason=RejectedReason.NOT_JSON,
             detail="a probe",
@@ -111,7 +118,8 @@ class Rejects:
         A message without a row of its own resolves one of a redriven message with the same body.
 
         Args:
-            messages: message id and body of each; ids that no row has cost next to nothing.
+            messages: message id, and SHA-256 of the body in hexadecimal, of each; ids that no row
+                has cost next to nothing.
             by: who, or what.
             run_id: Dagster run that stored them.
 
@@ -121,8 +129,8 @@ class Rejects:
         Raises:
             DatabaseRefused, DatabaseUnavailable: they cannot be read or changed.
         """
-        bodies = dict(messages)
-        ids = self._texts(bodies)
+        hashes = dict(messages)
+        ids = self._texts(hashes)
         with explaining(_READING):
             row = self._connection.execute(statements.ANY_TO_RESOLVE, [ids]).fetchone()
         by_id, redriven = row or (False, False)
@@ -132,7 +140,7 @@ class Rejects:
         resolved = 0
         with self._changing():
             if redriven:  # first: rows that are resolved by their id are no other message's
-                values["hashes"] = [sha256_of(body) for body in bodies.values()]
+                values["hashes"] = list(hashes.values())
                 resolved += self._connection.execute(statements.RESOLVE_BY_BODY, values).rowcount
             return resolved + self._connection.execute(statements.RESOLVE_BY_ID, values).rowcount
 
@@ -276,7 +284,7 @@ class Rejects:
                 # All at once: a row whose message is in the next batch is not to be taken over.
                 # The rows it changes are whole, whatever becomes of the batches.
                 ids = self._texts(reject.message_id for reject in rows)
-                hashes = [sha256_of(reject.body) for reject in rows]
+                hashes = [reject.body_sha256 for reject in rows]
                 self._connection.execute(statements.RENAME, {"ids": ids, "hashes": hashes})
         for start in range(0, len(rows), _BATCH):
             with self._changing():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpp_feedback.connection import storable
 from dpp_feedback.feedback.parser import PARSER_VERSION
-from dpp_feedback.messages import encoded, sha256_of
+from dpp_feedback.messages import encoded
 from dpp_feedback.rejects.bodies import encrypting
 from dpp_feedback.rejects.rows import Resolution
 
@@ -91,18 +91,18 @@ def upsert(
     def text(value: str | None) -> str | None:
         return None if value is None else storable(value, connection)
 
-    bodies = [encoded(reject.body) for reject in rows]
     keep = key is not None and resolution is Resolution.WAITING
     values: dict[str, Any] = {
         name: [text(getattr(reject, name)) for reject in rows]
         for name, kind in _REPORTED.items()
-        if kind == "text" and name != "body_sha256"
+        if kind == "text"
     }
     values |= {
-        "body_sha256": [sha256_of(reject.body) for reject in rows],
-        "body_bytes": [len(body) for body in bodies],
+        "body_bytes": [reject.body_bytes for reject in rows],
         "sent_at": [reject.sent_at for reject in rows],
-        "body": bodies if keep else [None] * len(rows),
+        "body": [
+            encoded(reject.body) if keep and reject.body is not None else None for reject in rows
+        ],
         "parser_version": PARSER_VERSION,
         "run_id": text(run_id),
         "resolution": resolution.value,

@@ -385,16 +385,13 @@ def test_a_missing_right_is_one_sentence_that_names_it(
 
 
 def test_a_command_that_outlives_its_terminal_goes_on_and_sigterm_ends_it() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
-    try:
-        with handing_back():
-            signal.raise_signal(signal.SIGHUP)
-        with pytest.raises(SystemExit) as ended, handing_back():
-            signal.raise_signal(signal.SIGTERM)
-        assert ended.value.code == 128 + signal.SIGTERM
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    with handing_back():
+        signal.raise_signal(signal.SIGHUP)
+    with pytest.raises(SystemExit) as ended, handing_back():
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_an_unread_sample_is_a_reason_of_its_own() -> None:

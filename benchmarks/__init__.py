@@ -1,0 +1,1 @@
+"""Throughput, growth and faults, measured; nothing in `dpp_feedback` imports it."""
