@@ -133,7 +133,7 @@ class Received:
 
     Attributes:
         messages: `parse_messages` takes them out, so that their bodies go as they are parsed.
-            Those beyond 32 MiB of bodies are parsed already.
+            Those beyond 16 MiB of bodies are parsed already.
         source: where they come from.
         keep_bodies: whether rejected bodies are kept in the database.
         seconds: of each step so far.

@@ -25,5 +25,12 @@ def run(work: Callable[[], Coroutine[Any, Any, T]], told: Callable[[], None] = l
         work: makes the coroutine.
         told: called when a signal comes, to end the coroutine early; it is still waited for.
     """
-    with deferred(told), ThreadPoolExecutor(1, "sqs") as pool:
+    with deferred(told):
+        return _on_a_thread(work)
+
+
+def _on_a_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    # A function of its own: its end frees the pool while signals are deferred. Python calls
+    # back then, and an exception in there is ignored.
+    with ThreadPoolExecutor(1, "sqs") as pool:
         return pool.submit(lambda: asyncio.run(work())).result()

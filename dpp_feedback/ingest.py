@@ -40,7 +40,7 @@ from dpp_feedback.store import Inserted
 
 MAX_RUNTIME = timedelta(minutes=15)  # a run takes seconds; beyond this its process is gone or hangs
 
-_UNREAD = 32 * 1024 * 1024  # bytes of bodies that wait to be parsed: of some 10,000 messages
+_UNREAD = 16 * 1024 * 1024  # bytes of bodies that wait to be parsed, of some 6,000 messages
 _LOGGED = 20  # messages named one by one in a run's log; the metadata count them all
 
 

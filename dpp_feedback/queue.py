@@ -10,6 +10,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dpp_feedback import event_loop
@@ -293,8 +294,8 @@ class Queue:
     def _in_batches(
         self, operation: str, handles: Mapping[str, str], change: Mapping[str, int]
     ) -> dict[str, str]:
-        numbered = [(i, *held) for i, held in enumerate(handles.items())]
-        batches = iter([numbered[i : i + BATCH] for i in range(0, len(numbered), BATCH)])
+        left = iter(handles.items())
+        batches = iter(lambda: list(islice(left, BATCH)), [])
         failed: dict[str, str] = {}
 
         async def send() -> None:
@@ -309,19 +310,22 @@ class Queue:
         return failed
 
     async def _send(
-        self, operation: str, batch: list[tuple[int, str, str]], change: Mapping[str, int]
+        self, operation: str, batch: list[tuple[str, str]], change: Mapping[str, int]
     ) -> dict[str, str]:
         """Change up to 10 messages; say why one could not be changed, by message id."""
-        entries = [{"Id": str(i), "ReceiptHandle": handle, **change} for i, _, handle in batch]
+        entries = [
+            {"Id": str(i), "ReceiptHandle": handle, **change}
+            for i, (_, handle) in enumerate(batch)
+        ]
         try:
             said = await self._calls.call(operation, {"Entries": entries})
         except FeedbackError as error:
-            return {message_id: str(error) for _, message_id, _ in batch}
+            return {message_id: str(error) for message_id, _ in batch}
         done = {entry["Id"] for entry in said.get("Successful", [])}
         codes = {entry["Id"]: entry.get("Code", "") for entry in said.get("Failed", [])}
         return {
             message_id: f"SQS refused {operation}: {codes.get(str(i)) or 'it does not say why'}"
-            for i, message_id, _ in batch
+            for i, (message_id, _) in enumerate(batch)
             if str(i) not in done
         }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from dpp_feedback import event_loop
 from dpp_feedback.errors import FeedbackError
+from dpp_feedback.interrupts import deferred
 from dpp_feedback.messages import AT_A_TIME, BATCH, Taken
 
 if TYPE_CHECKING:
@@ -80,11 +81,17 @@ class Receiving(Generic[T]):
             AwsRefused, AwsUnavailable: as `Queue.depth`, if no message at all came.
         """
         try:
-            event_loop.run(self._receive, self._end_soon)
+            with deferred(self._end_soon):
+                try:
+                    event_loop.run(self._receive, self._end_soon)
+                finally:
+                    self._hand_back(self._passed | self._surplus)
+            return self._taken()
         except BaseException:
             self._hand_back({name: one.receipt_handle for name, one in self._kept.items()})
             raise
-        self._hand_back({})
+
+    def _taken(self) -> Taken[T]:
         if self._errors and not self._kept and not self._passed:
             raise self._errors[0]
         return Taken(list(self._kept.values()), self._errors, len(self._passed), self._late)
@@ -96,6 +103,7 @@ class Receiving(Generic[T]):
     async def _receive(self) -> None:
         async with self._source.opened(), asyncio.TaskGroup() as self._tasks:
             self._call()
+        del self._tasks  # with it goes the loop
         if self._failure:
             raise self._failure
 
@@ -154,8 +162,7 @@ class Receiving(Generic[T]):
                 continue
             self._surplus.pop(message.id, None)
 
-    def _hand_back(self, kept: dict[str, str]) -> None:
-        handles = self._passed | self._surplus | kept
+    def _hand_back(self, handles: dict[str, str]) -> None:
         failed = self._source.hand_back(handles) if handles else {}
         if failed:
             self._errors.append(

@@ -249,7 +249,9 @@ class Store:
             self._insert(rows[:middle], outcome, statement)
             self._insert(rows[middle:], outcome, statement)
         else:
-            outcome.new.update(key for (key,) in stored)
+            kept = {key for (key,) in stored}
+            # The events' own texts, not copies of them.
+            outcome.new.update(row.dedupe_key for row in rows if row.dedupe_key in kept)
 
 
 def _may_be_a_row(error: psycopg.Error, rows: int) -> bool:

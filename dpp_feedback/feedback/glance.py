@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from sys import intern
 from typing import TYPE_CHECKING
 
 from dpp_feedback.feedback.events import Rejected
@@ -68,7 +69,7 @@ def glance(body: str, sent_at: datetime) -> Glance:
 def topic_of(body: str) -> str | None:
     """Return the topic that a body names; nobody has verified it."""
     topic = _TOPIC.search(body)
-    return topic and topic[1]
+    return topic and intern(topic[1])  # there are three
 
 
 def events_of(outcome: Outcome) -> tuple[FeedbackEvent, ...]:

@@ -77,7 +77,9 @@ def address(value: object, where: str) -> str:
     mailbox = _clean(value.strip(), where, _MAX_MAILBOX)
     if mailbox.endswith(">") and (angle := _ANGLE.search(mailbox)):
         mailbox = angle[1].strip()
-    return _clean(mailbox.lower(), where, MAX_ADDRESS)
+    lower = mailbox.lower()
+    # The text that came, where it is the same: one for all events of a source.
+    return _clean(mailbox if lower == mailbox else lower, where, MAX_ADDRESS)
 
 
 def instant(value: object) -> datetime | None:

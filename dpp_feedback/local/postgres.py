@@ -9,7 +9,9 @@ import shlex
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 import psycopg
@@ -53,11 +55,15 @@ class EmbeddedPostgres:
     Args:
         folder: Its own folder; made when missing.
         port: Where it listens on 127.0.0.1.
+        settings: Of the server, where they are to differ from a laptop's.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(
+        self, folder: Path, port: int, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.folder = folder.resolve()
         self.port = port
+        self._settings = settings
         self.log = self.folder / "postgres.log"
         self._data = self.folder / "data"
         self._record = self.folder / "process.json"
@@ -199,6 +205,7 @@ class EmbeddedPostgres:
     def _options(self) -> str:
         settings = {
             **_SETTINGS,
+            **self._settings,
             "listen_addresses": ports.LOOPBACK,
             "port": str(self.port),
             "unix_socket_directories": "",

@@ -1,0 +1,178 @@
+"""Postgres is away, dies, or loses an answer: what is stored is stored once, the rest comes again.
+
+Naps between tries are asked for and not slept: what happens to the server meanwhile happens there.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from dpp_feedback.local import ports
+from dpp_feedback_tests.failures import failure
+from dpp_feedback_tests.faults.conftest import MAX_RECEIVES, numbers
+from dpp_feedback_tests.faults.postgres import INSERT, Front, Server, front
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dpp_feedback_tests.faults.conftest import Drain, Queues
+
+MESSAGES = 400
+BATCH = 100  # of rows: a run then has several
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("postgres"), ports.free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database_url(server: Server) -> str:
+    """On the server that dies, instead of that of all tests."""
+    server.start()
+    name = f"test_{uuid4().hex}"
+    server.create_database(name)
+    return server.url(name)
+
+
+@pytest.fixture
+def way(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    """The product's way to the database, in batches of 100 rows."""
+    monkeypatch.setattr("dpp_feedback.store.BATCH", BATCH)
+    with front(queues.database_url) as own:
+        monkeypatch.setenv("DATABASE_URL", own.url)
+        yield own
+
+
+class Naps:
+    """What is slept between two tries, in seconds, and what happens meanwhile."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self.meanwhile()
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> Naps:
+    naps = Naps()
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=naps.sleep))
+    return naps
+
+
+def test_while_postgres_is_down_no_message_is_received_however_long_it_takes(
+    queues: Queues, drain: Drain, server: Server
+) -> None:
+    queues.publish(MESSAGES, poison=0.01, duplicates=0.05, ignored=0.01)
+    server.stop()
+    for _ in range(MAX_RECEIVES + 2):
+        said = failure(drain())
+        assert said.startswith("The database of DATABASE_URL does not answer: ")
+        queues.tick()
+    waiting = queues.server.contents(queues.queue).waiting
+    assert len(waiting) == MESSAGES
+    assert set(waiting.values()) == {0}
+    assert not queues.server.contents(queues.dead_letter_queue).waiting
+    server.start()
+    numbers(drain())
+    assert queues.account().left == queues.published.poison
+
+
+@pytest.mark.parametrize("end", ["crash", "kill"])
+@pytest.mark.parametrize(
+    ("statement", "nth"),
+    [
+        pytest.param(INSERT, 2, id="before the first batch"),
+        pytest.param("COMMIT", 2, id="inside a batch"),
+        pytest.param(INSERT, 4, id="between batches"),
+        pytest.param("SELECT FROM unnest", 1, id="after the last batch"),
+    ],
+)
+def test_a_server_that_dies_and_is_back_in_seconds_costs_nothing(
+    queues: Queues,
+    drain: Drain,
+    server: Server,
+    way: Front,
+    naps: Naps,
+    end: str,
+    statement: str,
+    nth: int,
+) -> None:
+    queues.publish(MESSAGES, duplicates=0.05, ignored=0.01)
+    way.before(statement, getattr(server, end), nth=nth)
+    naps.meanwhile = server.start
+    counted = numbers(drain())
+    assert naps.seconds == [2]
+    assert counted["received"] == MESSAGES
+    assert counted["new_rows"] == len(queues.published.keys)
+    queues.assert_nothing_lost()
+
+
+def test_a_server_that_stays_away_fails_the_run_and_the_next_one_stores_the_rest(
+    queues: Queues, drain: Drain, server: Server, way: Front, naps: Naps
+) -> None:
+    queues.publish(MESSAGES, poison=0.01, duplicates=0.05)
+    way.before("COMMIT", server.kill, nth=3)
+    said = failure(drain())
+    assert said.startswith("The database of DATABASE_URL does not answer: ")
+    assert naps.seconds == [2, 4, 8]
+    server.start()
+    found = queues.account()
+    assert (found.left, found.rows, found.counted) == (MESSAGES, 2 * BATCH, 2 * BATCH)
+    queues.tick()
+    counted = numbers(drain())
+    assert counted["received"] == MESSAGES
+    assert counted["new_rows"] == len(queues.published.keys) - 2 * BATCH
+    assert queues.account().left == queues.published.poison
+    for _ in range(MAX_RECEIVES):
+        drain()
+    queues.assert_nothing_lost()
+
+
+@pytest.mark.parametrize("nth", [1, 3])
+def test_a_commit_whose_answer_is_lost_stores_and_counts_once(
+    queues: Queues, drain: Drain, way: Front, naps: Naps, nth: int
+) -> None:
+    queues.publish(MESSAGES, duplicates=0.05)
+    way.cut_after("COMMIT", nth=nth)
+    counted = numbers(drain())
+    assert naps.seconds == [2]
+    # The run cannot know that the batch was its own: its messages count as duplicates.
+    assert counted["new_rows"] == len(queues.published.keys) - BATCH
+    assert counted["stored"] + counted["duplicates"] == counted["received"] == MESSAGES
+    queues.assert_nothing_lost()
+
+
+def test_a_commit_that_never_arrives_is_done_again(
+    queues: Queues, drain: Drain, way: Front, naps: Naps
+) -> None:
+    queues.publish(MESSAGES)
+    way.cut_before("COMMIT", nth=2)
+    counted = numbers(drain())
+    assert naps.seconds == [2]
+    assert counted["new_rows"] == len(queues.published.keys)
+    queues.assert_nothing_lost()
+
+
+def test_a_record_of_rejects_whose_answer_is_lost_counts_each_once(
+    queues: Queues, drain: Drain, way: Front, naps: Naps
+) -> None:
+    queues.publish(MESSAGES, poison=0.05)
+    batches = -(-len(queues.published.keys) // BATCH)
+    # Rejects are recorded in two transactions: rows of redriven messages first, then the others.
+    way.cut_after("COMMIT", nth=batches + 2)
+    assert numbers(drain())["rejected"] == queues.published.poison
+    assert naps.seconds == [2]
+    with queues.connection() as database:
+        seen = database.execute("SELECT times_seen FROM public.ses_feedback_rejects").fetchall()
+    assert seen == [(1,)] * queues.published.poison
