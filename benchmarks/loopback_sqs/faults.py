@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "throttle",
+    "over_limit",
     "error500",
     "unavailable503",
     "expired_token",
@@ -34,7 +35,7 @@ class Fault:
 
     The kinds, and whether the action is carried out:
 
-    - `throttle`, `error500`, `unavailable503`, `expired_token`, `access_denied`, `not_found`
+    - `throttle`, `over_limit`, `error500`, `unavailable503`, `expired_token`, `access_denied`, `not_found`
       (QueueDoesNotExist), `garbage` (status 200, and a page of HTML): it is not;
     - `hang`: it is carried out and answered only after `seconds`, if the client is still there;
       0: never;

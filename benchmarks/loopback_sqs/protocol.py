@@ -113,6 +113,7 @@ def without_failing(body: bytes, armed: Armed) -> tuple[bytes, list[dict[str, An
 # The name, the words, the name of the older protocol, the status, whether the model names it.
 _FAILURES: dict[str, tuple[str, str, str | None, int, bool]] = {
     "throttle": ("RequestThrottled", "Rate exceeded.", None, 400, True),
+    "over_limit": ("OverLimit", "Too many messages in flight.", None, 400, True),
     "error500": (
         "InternalFailure",
         "The request processing has failed because of an unknown error, exception or failure.",

@@ -30,7 +30,7 @@ from dpp_feedback_tests.faults.accounting import Account, Fate, Published, Sent
 from dpp_feedback_tests.feedback.bodies import in_sns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 NOON = datetime(2026, 2, 17, 12, tzinfo=UTC)  # when the traffic happened
@@ -210,6 +210,20 @@ def drain_until_empty(queues: Queues, drain: Drain) -> Drain:
         raise AssertionError(f"{queues.left()} messages are left after {_MOST_DRAINS} runs")
 
     return run
+
+
+def once_before(
+    patch: pytest.MonkeyPatch, owner: type[object], method: str, act: Callable[[], object]
+) -> None:
+    """Let something happen just before a method is called the next time, and only then."""
+    real = getattr(owner, method)
+
+    def first(*arguments: Any, **options: Any) -> Any:
+        patch.setattr(owner, method, real)
+        act()
+        return real(*arguments, **options)
+
+    patch.setattr(owner, method, first)
 
 
 def numbers(result: dg.ExecuteInProcessResult) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from dpp_feedback.local import ports
@@ -173,6 +174,6 @@ def test_a_record_of_rejects_whose_answer_is_lost_counts_each_once(
     way.cut_after("COMMIT", nth=batches + 2)
     assert numbers(drain())["rejected"] == queues.published.poison
     assert naps.seconds == [2]
-    with queues.connection() as database:
+    with psycopg.connect(queues.database_url) as database:
         seen = database.execute("SELECT times_seen FROM public.ses_feedback_rejects").fetchall()
     assert seen == [(1,)] * queues.published.poison

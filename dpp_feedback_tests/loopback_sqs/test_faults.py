@@ -46,6 +46,7 @@ def entries(sqs: SQSClient, url: str) -> list[dict[str, Any]]:
     ("kind", "code", "status"),
     [
         ("throttle", "RequestThrottled", 400),
+        ("over_limit", "OverLimit", 400),
         ("error500", "InternalFailure", 500),
         ("unavailable503", "ServiceUnavailable", 503),
         ("expired_token", "ExpiredToken", 403),
