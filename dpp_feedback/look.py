@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.interrupts import deferred
-from dpp_feedback.messages import BATCH, Depth, Message, counted, threads_for
+from dpp_feedback.messages import BATCH, MOST_IN_FLIGHT, Depth, Message, counted, threads_for
 
 if TYPE_CHECKING:
     from typing import Self
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _MESSAGES_PER_SECOND = 500  # a slow look; one with 16 threads reads several times as many
 _SHORTEST, _LONGEST = 30, 43_200  # seconds; SQS allows at most 12 hours
-# SQS's limit for a standard queue. A long poll beyond it brings no error, and no message.
-_MOST_IN_FLIGHT = 120_000
 
 
 def holding_seconds(visibility_timeout: int, messages: int) -> int:
@@ -187,7 +185,8 @@ class Look:
             whys.append(
                 f"The look ended after {self._timeout // 3} s, before the end of the queue."
             )
-        if self.depth.in_flight + len(self._held) >= _MOST_IN_FLIGHT:
+        if self.depth.in_flight + len(self._held) >= MOST_IN_FLIGHT:
+            # A long poll beyond it brings no error, and no message.
             whys.append(
                 "The look ended where SQS's limit is: 120,000 messages in flight at a time."
             )

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
 
-from dpp_feedback.drain_config import MAX_MESSAGES
+from dpp_feedback.drain_config import LARGEST, MAX_MESSAGES
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.ingest import MAX_RUNTIME, process_feedback, ses_feedback_events
+from dpp_feedback.messages import MOST_IN_FLIGHT
 from dpp_feedback.resources import FeedbackQueue, max_parallel_runs
 
 if TYPE_CHECKING:
@@ -60,8 +62,10 @@ def runs_to_launch(depth: Depth, past: Past, max_parallel: int, now: datetime) -
                 f"Trying again at {again:%H:%M:%S} UTC."
             )
         return [_MESSAGES_TO_TRY]
-    wanted = -(-depth.waiting // MAX_MESSAGES)
-    return [MAX_MESSAGES] * min(wanted, max_parallel - past.under_way)
+    # What is left takes larger runs, not only more: a run's start costs as much as 15,000 messages.
+    take = min(depth.waiting, MOST_IN_FLIGHT - depth.in_flight)
+    runs = max(1, min(ceil(take / MAX_MESSAGES), max_parallel - past.under_way))
+    return [min(max(ceil(take / runs), MAX_MESSAGES), LARGEST)] * runs
 
 
 @dg.sensor(

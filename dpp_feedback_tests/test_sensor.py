@@ -50,8 +50,23 @@ def test_a_run_under_way_is_enough() -> None:
 
 def test_a_large_backlog_gets_as_many_runs_as_the_setting_allows() -> None:
     assert _decide(10_001, max_parallel=4) == [10_000, 10_000]
-    assert _decide(1_000_000, max_parallel=4) == [10_000] * 4
-    assert _decide(1_000_000, Past(3, 0, None), max_parallel=4) == [10_000]
+    assert _decide(20_001, max_parallel=4) == [10_000] * 3
+    assert _decide(1_000_000, max_parallel=4) == [30_000] * 4
+    assert _decide(1_000_000, Past(3, 0, None), max_parallel=4) == [100_000]
+
+
+def test_a_large_backlog_gets_large_runs() -> None:
+    assert _decide(35_000) == [35_000]
+    assert _decide(35_001, max_parallel=2) == [17_501, 17_501]
+    assert _decide(200_000) == [100_000]
+
+
+def test_runs_take_no_more_than_sqs_lets_be_in_flight() -> None:
+    assert _decide(200_000, max_parallel=2) == [60_000, 60_000]
+    said = runs_to_launch(Depth(200_000, 90_000, visibility_timeout=300), QUIET, 1, NOW)
+    assert said == [30_000]
+    said = runs_to_launch(Depth(200_000, 120_000, visibility_timeout=300), QUIET, 2, NOW)
+    assert said == [10_000]
 
 
 @pytest.mark.parametrize(
