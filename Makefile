@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ONCE   ?=
+QUICK  ?=
+MINUTES ?= 30
+RATE   ?= 300
+SEED   ?= 1
 ARGS   ?=
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -12,7 +16,7 @@ BASE    ?=
 SOURCE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster image test-image screenshots lint lint-manifests format constraints clean
+.PHONY: help run test test-cluster image test-image bench soak screenshots lint lint-manifests format constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +37,12 @@ image: ## The image, with docker, podman or buildah (BUILDER=, IMAGE=, BASE=, SO
 
 test-image: $(VENV)/ready image ## Build the image and run its commands
 	@$(BIN)/pytest dpp_feedback_tests/image --builder $(BUILDER) --image $(IMAGE) $(ARGS)
+
+bench: $(VENV)/ready ## Measure, and write docs/performance.md (QUICK=1: under 3 minutes, into benchmarks/results/quick)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+soak: $(VENV)/ready ## Half an hour of drains and faults, then the account (MINUTES=, RATE=, SEED=)
+	@$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --rate $(RATE) --seed $(SEED)
 
 screenshots: $(VENV)/ready ## Dagster's pages over a month with an incident, into screenshots/ (needs Debian's chromium)
 	@$(BIN)/pytest dpp_feedback_tests/screenshots --screenshots screenshots $(ARGS)
@@ -63,5 +73,5 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Name another: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
 	@echo "Installing the packages into $(VENV) (once, a minute or two) ..."
-	@$(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[local,kubernetes,dev]'
+	@$(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[local,kubernetes,bench,dev]'
 	@touch $@

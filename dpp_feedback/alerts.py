@@ -74,7 +74,7 @@ def feedback_alerts(
 
 
 @dg.run_failure_sensor(
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tells people at once when a job of this code location fails. Of further "
     "failures, and of its end, feedback_alerts tells.",

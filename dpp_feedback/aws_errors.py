@@ -66,8 +66,9 @@ def explaining(
 
     try:
         yield
-    # botocore knows neither as an error of its own. KeyError: an answer without what it must hold.
-    except (ResponseParserError, KeyError):
+    # botocore knows none as an error of its own. KeyError: an answer without what it must hold;
+    # AttributeError: botocore reads an error that is JSON and no object.
+    except (ResponseParserError, KeyError, AttributeError):
         raise not_aws(operation, service=service) from None
     # The last two: boto3 reads its settings, the token of the pod's role, and an answer.
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
@@ -83,6 +84,7 @@ def _explained(
         HTTPClientError,
         NoCredentialsError,
         PartialCredentialsError,
+        SSLError,
     )
 
     if isinstance(error, ClientError):
@@ -92,7 +94,12 @@ def _explained(
             "No AWS credentials: give the pod's service account its role (IRSA), or start the "
             "local stack with `dpp-feedback up`."
         )
-    if isinstance(error, ConnectionError | HTTPClientError):  # refused, timeout, reset, TLS
+    if isinstance(error, SSLError):
+        return AwsUnavailable(
+            f"{service} does not answer as itself (SSLError): check AWS_ENDPOINT_URL, and name the "
+            "certificates of a proxy that looks into TLS in AWS_CA_BUNDLE."
+        )
+    if isinstance(error, ConnectionError | HTTPClientError):  # refused, timeout, reset
         return AwsUnavailable(
             f"{service} does not answer ({type(error).__name__}): check AWS_REGION, "
             "AWS_ENDPOINT_URL and the network; on a laptop start the local stack with "

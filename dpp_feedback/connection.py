@@ -172,12 +172,23 @@ def explained(error: psycopg.Error, doing: str) -> FeedbackError:
                 f"{doing} took longer than the database's statement_timeout allows: raise it for "
                 "the login in DATABASE_URL, or choose fewer days."
             )
-        case errors.OperationalError() | errors.InterfaceError():
+        case _ if ended(error) or isinstance(
+            error, errors.OperationalError | errors.InterfaceError
+        ):
             return DatabaseUnavailable(
                 f"The database of DATABASE_URL fails: {reason(error)}. See the server's log."
             )
         case _:
             return DatabaseRefused(f"{doing} fails: {reason(error)}.")
+
+
+def ended(error: psycopg.Error) -> bool:
+    """Whether the server ended the connection with it, and so says nothing of the statement.
+
+    Some of these errors are of a class that else means a refusal: that of a transaction which was
+    idle too long.
+    """
+    return error.diag.severity_nonlocalized in ("FATAL", "PANIC")
 
 
 def reason(error: psycopg.Error) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from dpp_feedback.connection import DatabaseRefused, explaining, storable
+from dpp_feedback.connection import LOCK_TIMEOUT, DatabaseRefused, explaining, storable
 from dpp_feedback.feedback.parser import PARSER_VERSION
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class Actions:
         """
         from psycopg.types.json import Jsonb
 
-        with explaining(_WRITING):
+        with explaining(_WRITING), self._connection.transaction():
+            self._connection.execute(LOCK_TIMEOUT)
             row = self._connection.execute(
                 _BEGIN,
                 [
@@ -107,7 +108,8 @@ class Actions:
         """
         from psycopg.types.json import Jsonb
 
-        with explaining(_WRITING):
+        with explaining(_WRITING), self._connection.transaction():
+            self._connection.execute(LOCK_TIMEOUT)
             self._connection.execute(
                 _FINISH, [moved, Jsonb(self._json(counts)), self._text(error), id]
             )

@@ -60,10 +60,8 @@ class Seen:
         )
 
 
-def reason_to_wait(messages: int, seen: Seen | None, under_way: int, now: datetime) -> str | None:
+def reason_to_wait(messages: int, seen: Seen | None, now: datetime) -> str | None:
     """Say why no run is needed; None: one is."""
-    if under_way:
-        return f"{messages} in the dead-letter queue; dlq_health is being made."
     if seen is None or now - seen.at >= _AT_LEAST_EVERY:
         return None
     if messages != seen.messages or seen.parser_version != PARSER_VERSION:
@@ -76,7 +74,7 @@ def reason_to_wait(messages: int, seen: Seen | None, under_way: int, now: dateti
 @dg.sensor(
     name=NAME,
     target=[dlq_health],
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=120,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks SQS how much lies in the dead-letter queue, and makes dlq_health anew when "
     "that has changed, after a change of the parser, and once a day.",
@@ -90,15 +88,18 @@ def dlq_health_sensor(
     except FeedbackError as error:
         return dg.SkipReason(str(error))
     now = datetime.now(UTC)
+    # A look puts messages in flight for a moment, and does not change the sum.
+    messages = depth.waiting + depth.in_flight
+    if reason := reason_to_wait(messages, Seen.read(context.cursor), now):
+        return dg.SkipReason(reason)
     under_way = context.instance.get_runs_count(
         dg.RunsFilter(
             tags={"dagster/sensor_name": NAME}, statuses=_UNDER_WAY, created_after=now - _STALE
         )
     )
-    # A look puts messages in flight for a moment, and does not change the sum.
-    messages = depth.waiting + depth.in_flight
-    if reason := reason_to_wait(messages, Seen.read(context.cursor), under_way, now):
-        return dg.SkipReason(reason)
+    if under_way:
+        said = f"{messages} in the dead-letter queue; dlq_health is being made."
+        return dg.SkipReason(said)
     return dg.SensorResult(
         run_requests=[dg.RunRequest(asset_selection=[dlq_health.key])],
         cursor=Seen(messages, now).written(),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
+    from botocore.session import Session
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -79,13 +80,34 @@ class Queue:
         self._setting = setting
 
     @classmethod
-    def connect(cls, url: str, *, region: str, setting: str) -> Queue:
+    def connect(
+        cls,
+        url: str,
+        *,
+        region: str,
+        setting: str,
+        make_client: Callable[[str], tuple[Session, SQSClient]] | None = None,
+    ) -> Queue:
         """Make a client; nothing is sent yet.
 
-        boto3 finds the credentials (under IRSA the pod's role) and `AWS_ENDPOINT_URL` by itself.
+        Args:
+            url: as the class says.
+            region: of the queue.
+            setting: as the class says.
+            make_client: `make_client`, or what remembers its clients.
 
         Raises:
             AwsRefused: one of boto3's own settings is wrong.
+        """
+        with explaining("GetQueueAttributes", setting, url):
+            session, client = (make_client or cls.make_client)(region)
+        return cls(client, Calls(session, client, url, setting), url, setting)
+
+    @staticmethod
+    def make_client(region: str) -> tuple[Session, SQSClient]:
+        """Make a client of SQS, and the session it belongs to.
+
+        boto3 finds the credentials (under IRSA the pod's role) and `AWS_ENDPOINT_URL` by itself.
         """
         import boto3
         from botocore.config import Config
@@ -97,13 +119,12 @@ class Queue:
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             max_pool_connections=THREADS,
         )
-        with explaining("GetQueueAttributes", setting, url):
-            # A session of its own: boto3's default one is shared, and not safe between threads.
-            session = get_session()
-            client = boto3.Session(botocore_session=session).client(
-                "sqs", region_name=region, config=config
-            )
-        return cls(client, Calls(session, client, url, setting), url, setting)
+        # A session of its own: boto3's default one is shared, and not safe between threads.
+        session = get_session()
+        client = boto3.Session(botocore_session=session).client(
+            "sqs", region_name=region, config=config
+        )
+        return session, client
 
     @property
     def url(self) -> str:
@@ -151,7 +172,8 @@ class Queue:
 
     def redrive_policy(self) -> RedrivePolicy | None:
         """Ask where messages go that are received too often; None: nowhere; raises as `depth`."""
-        said = self._attributes("RedrivePolicy").get("RedrivePolicy")
+        # With the ARN, which each queue has: SQS may answer {} where nothing asked for is set.
+        said = self._attributes("QueueArn", "RedrivePolicy").get("RedrivePolicy")
         if not said:
             return None
         try:
@@ -269,7 +291,7 @@ class Queue:
             said = self._client.receive_message(
                 QueueUrl=self._url, **_receive_request(number, visibility_timeout)
             )
-        return _messages(said.get("Messages", []))
+        return _messages(said.get("Messages") or [])
 
     def opened(self) -> AbstractAsyncContextManager[None]:
         """Let `receive_some` be called while this lasts."""
@@ -280,7 +302,7 @@ class Queue:
         said = await self._calls.call(
             "ReceiveMessage", _receive_request(number, visibility_timeout)
         )
-        return _messages(said.get("Messages", []))
+        return _messages(said.get("Messages") or [])
 
     def _attributes(self, *names: QueueAttributeNameType) -> dict[QueueAttributeNameType, str]:
         with self._explaining("GetQueueAttributes"):
@@ -306,7 +328,8 @@ class Queue:
             async with self._calls.opened():
                 await asyncio.gather(*(send() for _ in range(AT_A_TIME)))
 
-        event_loop.run(send_all)
+        if handles:
+            event_loop.run(send_all)
         return failed
 
     async def _send(
@@ -314,15 +337,14 @@ class Queue:
     ) -> dict[str, str]:
         """Change up to 10 messages; say why one could not be changed, by message id."""
         entries = [
-            {"Id": str(i), "ReceiptHandle": handle, **change}
-            for i, (_, handle) in enumerate(batch)
+            {"Id": str(i), "ReceiptHandle": handle, **change} for i, (_, handle) in enumerate(batch)
         ]
         try:
             said = await self._calls.call(operation, {"Entries": entries})
         except FeedbackError as error:
             return {message_id: str(error) for message_id, _ in batch}
-        done = {entry["Id"] for entry in said.get("Successful", [])}
-        codes = {entry["Id"]: entry.get("Code", "") for entry in said.get("Failed", [])}
+        done = {entry["Id"] for entry in said.get("Successful") or []}
+        codes = {entry["Id"]: entry.get("Code", "") for entry in said.get("Failed") or []}
         return {
             message_id: f"SQS refused {operation}: {codes.get(str(i)) or 'it does not say why'}"
             for i, (message_id, _) in enumerate(batch)
@@ -359,5 +381,5 @@ def _messages(raw: Sequence[MessageTypeDef]) -> list[Message]:
             )
             for one in raw
         ]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise not_aws("ReceiveMessage") from None

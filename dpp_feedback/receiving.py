@@ -69,6 +69,7 @@ class Receiving(Generic[T]):
         # Handles by id, and no bodies: of messages not wanted, and of those beyond the limit.
         self._passed: dict[str, str] = {}
         self._surplus: dict[str, str] = {}
+        self._more = BATCH  # messages to expect when more came than were expected
         self._calls = self._asked = self._came = self._size = 0
         self._ended = self._late = False
         self._errors: list[FeedbackError] = []
@@ -135,8 +136,9 @@ class Receiving(Generic[T]):
             self._keep(got)
             if not got:
                 self._end_soon()
-            if len(got) == number:  # a full answer says that there is more
-                self._expected = max(self._expected, 2 * self._came)
+            elif self._came > self._expected:
+                self._expected = self._came + self._more
+                self._more *= 2
         except FeedbackError as error:
             self._errors.append(error)
             self._end_soon()

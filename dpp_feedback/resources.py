@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
+from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from pydantic import PrivateAttr
 
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.rates import MIN_VOLUME
@@ -21,6 +22,9 @@ from dpp_feedback.queue import DEFAULT_REGION, Queue
 from dpp_feedback.store import Store
 
 if TYPE_CHECKING:
+    from botocore.session import Session
+    from mypy_boto3_sqs import SQSClient
+
     from dpp_feedback.destination import Destination
     from dpp_feedback.notify import Channels
     from dpp_feedback.ses import Ses
@@ -50,6 +54,9 @@ SETTINGS = frozenset(
 """Every variable that the product knows; boto3, libpq and Dagster know more."""
 
 _KEY_LENGTH = 16
+# A client takes 50 ms of a processor, and the sensors ask for one three times a minute. But whoever
+# logs in anew, in boto3's files, is not to wait for long.
+_CLIENT_SECONDS = 600
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
 _DOMAIN = re.compile(r"[^\s@,/:]+\.[^\s@,/:.]+")
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}")
@@ -75,19 +82,23 @@ class FeedbackQueue(dg.ConfigurableResource["FeedbackQueue"]):
     """
 
     setting: str = "SQS_QUEUE_URL"
-    _queue: Queue | None = PrivateAttr(None)
 
     def connect(self) -> Queue:
-        """Make a client of the queue, once; nothing is sent yet.
+        """Make a client of the queue, or take the last one; nothing is sent yet.
 
         Raises:
             SettingError: a setting is missing or malformed.
         """
-        if self._queue is None:
-            region = aws_region()
-            url = _queue_url(self.setting, region)
-            self._queue = Queue.connect(url, region=region, setting=self.setting)
-        return self._queue
+        region = aws_region()
+        url = _queue_url(self.setting, region)
+        boto3 = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+        moment = int(monotonic() // _CLIENT_SECONDS)
+        return Queue.connect(
+            url,
+            region=region,
+            setting=self.setting,
+            make_client=lambda region: _client(region, boto3, moment),
+        )
 
 
 class FeedbackStore(dg.ConfigurableResource["FeedbackStore"]):
@@ -287,6 +298,14 @@ def topic_arn(name: str) -> str | None:
 def names_set() -> frozenset[str]:
     """Name the variables of the environment that are not empty, whoever's they are; no value."""
     return frozenset(name for name in os.environ if _optional(name))
+
+
+@lru_cache(maxsize=4)
+def _client(
+    region: str, _boto3: tuple[tuple[str, str], ...], _moment: int
+) -> tuple[Session, SQSClient]:
+    """Remember the client of a region, while what boto3 reads from the environment is the same."""
+    return Queue.make_client(region)
 
 
 def max_parallel_runs() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
@@ -20,14 +20,13 @@ from dpp_feedback.ingest import MAX_RUNTIME, process_feedback, ses_feedback_even
 from dpp_feedback.messages import MOST_IN_FLIGHT
 from dpp_feedback.resources import FeedbackQueue, max_parallel_runs
 
-if TYPE_CHECKING:
-    from dpp_feedback.queue import Depth
-
 _BACK_OFF = timedelta(seconds=30)  # after one failed run; doubled with each further one
 _LONGEST_BACK_OFF = timedelta(minutes=15)
 # A run whose process is gone may stand as started for ever where run monitoring is off. Older
 # than this it counts no longer: a second drain does no harm, none at all does.
 _STALE = 2 * MAX_RUNTIME
+# A run of 100,000 messages takes a third of the time between two ticks.
+_AHEAD = 3
 # After a failure: each message that a failing run has received is one receive nearer to the DLQ.
 _MESSAGES_TO_TRY = 100
 _UNDER_WAY = [Status.NOT_STARTED, Status.QUEUED, Status.STARTING, Status.STARTED, Status.CANCELING]
@@ -48,24 +47,36 @@ class Past:
     last_failure: datetime | None
 
 
-def runs_to_launch(depth: Depth, past: Past, max_parallel: int, now: datetime) -> list[int] | str:
-    """Decide which runs to ask for, each by its `max_messages`, or say why none."""
-    if depth.waiting == 0:
-        return f"Nothing waiting; {depth.in_flight} in flight."
-    if past.under_way >= max_parallel:
-        return f"{depth.waiting} waiting; {past.under_way} run(s) under way."
+def runs_to_launch(
+    waiting: int, past: Past, max_parallel: int, now: datetime, *, ahead: int = 1
+) -> list[int] | str:
+    """Decide which runs to ask for, each by its `max_messages`, or say why none.
+
+    Args:
+        waiting: how many messages wait.
+        past: the runs so far.
+        max_parallel: how many runs may drain the queue at once.
+        now: aware.
+        ahead: how many times as many may be asked for, since Dagster itself lets the others wait.
+    """
+    under_way = f"{waiting} waiting; {past.under_way} run(s) under way."
     if past.last_failure:
+        if past.under_way:
+            return under_way
         wait = min(_BACK_OFF * 2 ** (past.failures - 1), _LONGEST_BACK_OFF)
-        if now < (again := past.last_failure + wait):
+        again = past.last_failure + wait
+        # A failure that lies further ahead is of a clock that was set back since.
+        if abs(now - past.last_failure) < wait:
             return (
-                f"{depth.waiting} waiting; the last {past.failures} run(s) failed, and say why. "
+                f"{waiting} waiting; the last {past.failures} run(s) failed, and say why. "
                 f"Trying again at {again:%H:%M:%S} UTC."
             )
         return [_MESSAGES_TO_TRY]
-    # What is left takes larger runs, not only more: a run's start costs as much as 15,000 messages.
-    take = min(depth.waiting, MOST_IN_FLIGHT - depth.in_flight)
-    runs = max(1, min(ceil(take / MAX_MESSAGES), max_parallel - past.under_way))
-    return [min(max(ceil(take / runs), MAX_MESSAGES), LARGEST)] * runs
+    # A backlog takes larger runs, not only more: a run's start costs as much as 15,000 messages.
+    size = max(ceil(waiting / max_parallel), MAX_MESSAGES)
+    size = min(size, LARGEST, MOST_IN_FLIGHT // max_parallel)
+    runs = min(ceil(waiting / size), max_parallel * ahead) - past.under_way
+    return [size] * runs if runs > 0 else under_way
 
 
 @dg.sensor(
@@ -83,8 +94,16 @@ def feedback_queue_sensor(
         depth = queue.connect().depth()
     except FeedbackError as error:
         return dg.SkipReason(str(error))
+    if depth.waiting == 0:  # as a rule; then nobody asks Dagster for its runs
+        return dg.SkipReason(f"Nothing waiting; {depth.in_flight} in flight.")
     now = datetime.now(UTC)
-    decision = runs_to_launch(depth, _past(context.instance, now), max_parallel, now)
+    decision = runs_to_launch(
+        depth.waiting,
+        _past(context.instance, now),
+        max_parallel,
+        now,
+        ahead=_AHEAD if _queued(context.instance) else 1,
+    )
     if isinstance(decision, str):
         return dg.SkipReason(decision)
     return [dg.RunRequest(run_config=_config(max_messages)) for max_messages in decision]
@@ -93,6 +112,13 @@ def feedback_queue_sensor(
 def _config(max_messages: int) -> dict[str, Any]:
     ops = {"receive_messages": {"config": {"max_messages": max_messages}}}
     return {"ops": {ses_feedback_events.node_def.name: {"ops": ops}}}
+
+
+def _queued(instance: dg.DagsterInstance) -> bool:
+    """Whether dagster.yaml bounds how many of the sensor's runs go at a time."""
+    queue = instance.get_concurrency_config().run_queue_config
+    limits = queue.tag_concurrency_limits if queue else []
+    return any(limit["key"] == "dagster/sensor_name" for limit in limits)
 
 
 def _past(instance: dg.DagsterInstance, now: datetime) -> Past:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from dpp_feedback.connection import (
     LOCK_TIMEOUT,
     DatabaseRefused,
     connect,
+    ended,
     explaining,
     reason,
 )
@@ -198,7 +200,9 @@ class Store:
             for start in range(0, len(rows), BATCH):
                 self._insert(rows[start : start + BATCH], outcome, statement)
             if outcome.refused:  # an event may come in two messages, and one of them be good
-                present = self._connection.execute(_PRESENT, [list(outcome.refused)]).fetchall()
+                with self._connection.transaction():
+                    self._connection.execute(LOCK_TIMEOUT)
+                    present = self._connection.execute(_PRESENT, [list(outcome.refused)]).fetchall()
                 for (key,) in present:
                     del outcome.refused[key]
         return outcome
@@ -245,9 +249,10 @@ class Store:
             if len(rows) == 1:
                 outcome.refused[rows[0].dedupe_key] = reason(error)
                 return
-            middle = len(rows) // 2
-            self._insert(rows[:middle], outcome, statement)
-            self._insert(rows[middle:], outcome, statement)
+            # One alone goes first: what holds it up, as a lock does until statement_timeout, holds
+            # up any number, and is then waited for twice and not once for each halving.
+            for start, end in pairwise(sorted({0, 1, len(rows) // 2, len(rows)})):
+                self._insert(rows[start:end], outcome, statement)
         else:
             kept = {key for (key,) in stored}
             # The events' own texts, not copies of them.
@@ -258,6 +263,8 @@ def _may_be_a_row(error: psycopg.Error, rows: int) -> bool:
     """Whether fewer rows may fare better: `check` has shown that an ordinary one is taken."""
     from psycopg import errors
 
+    if ended(error):
+        return False
     if isinstance(error, errors.QueryCanceled):
         return rows > 1  # statement_timeout: half of it may be in time
     if isinstance(error, errors.ProgramLimitExceeded):  # a value too long for an index

@@ -17,6 +17,7 @@ import boto3
 import psycopg
 import pytest
 
+from benchmarks.loopback_sqs.control import LoopbackSqs
 from dpp_feedback.interrupts import SIGNALS
 from dpp_feedback.local import ports, postgres, wiring
 from dpp_feedback.local.postgres import EmbeddedPostgres
@@ -120,6 +121,22 @@ def environment(stack: Stack, database_url: str, monkeypatch: pytest.MonkeyPatch
 def sqs(environment: dict[str, str]) -> SQSClient:
     """boto3 as anybody uses it: it finds everything in the environment."""
     return boto3.client("sqs", region_name=environment["AWS_REGION"])
+
+
+@pytest.fixture(scope="session")
+def _loopback_server() -> Iterator[LoopbackSqs]:
+    with LoopbackSqs() as server:
+        yield server
+
+
+@pytest.fixture
+def loopback(_loopback_server: LoopbackSqs) -> Iterator[LoopbackSqs]:
+    """The SQS that fails on request; at the beginning of each test it does not."""
+    _loopback_server.reset_stats()
+    yield _loopback_server
+    _loopback_server.faults([])
+    _loopback_server.latency(0)
+    _loopback_server.short_receives(None)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ import pytest
 
 from dpp_feedback.feedback.events import FeedbackEvent
 from dpp_feedback.feedback.parser import parse
-from dpp_feedback.queue import Queue
 from dpp_feedback_tests.aws_front import Front, front
 from dpp_feedback_tests.aws_script import BIN, SCRIPTS, Script
 
@@ -191,12 +190,13 @@ def test_it_wires_what_a_mail_travels_through_twice_changes_nothing_and_delete_l
         Destination={"ToAddresses": ["bounce@simulator.amazonses.com"]},
         Message={"Subject": {"Data": "x"}, "Body": {"Text": {"Data": "x"}}},
     )
-    queue = Queue(account.sqs, lines["SQS_QUEUE_URL"], "SQS_QUEUE_URL")
-    (message,) = queue.receive(10, 10, threads=1).messages
-    (event,) = parse(message.body, datetime.now(UTC))  # type: ignore[misc]
+    (message,) = account.sqs.receive_message(
+        QueueUrl=lines["SQS_QUEUE_URL"], MaxNumberOfMessages=10, WaitTimeSeconds=10
+    )["Messages"]
+    (event,) = parse(message["Body"], datetime.now(UTC))  # type: ignore[misc]
     assert isinstance(event, FeedbackEvent)
     assert event.notification_type == "Bounce"
-    assert json.loads(message.body)["TopicArn"] == account.topic("bounce")
+    assert json.loads(message["Body"])["TopicArn"] == account.topic("bounce")
     account.sns.publish(TopicArn=account.topic("delivery"), Message="still waiting")
 
     refused = script.complains("--delete", answer="y\n")

@@ -9,7 +9,7 @@ import pytest
 
 from dpp_feedback.definitions import defs
 from dpp_feedback.ingest import process_feedback
-from dpp_feedback.queue import Queue, Taken
+from dpp_feedback.queue import Message, Queue, Taken
 from dpp_feedback_tests.bounces import bounce
 from dpp_feedback_tests.failures import failure
 
@@ -303,10 +303,10 @@ def test_a_run_receives_for_a_third_of_the_visibility_timeout_at_most(
     asked: list[float] = []
 
     def receive(
-        _: Queue, max_messages: int, max_seconds: float, threads: int, **options: object
-    ) -> Taken:
-        assert (max_messages, threads) == (10_000, 1)
-        assert options == {"wanted": None, "visibility_timeout": 3}
+        _: Queue, max_messages: int, max_seconds: float, _read: object, **options: object
+    ) -> Taken[Message]:
+        assert max_messages == 10_000
+        assert options == {"selecting": False, "waiting": 0, "visibility_timeout": 3}
         asked.append(max_seconds)
         return Taken([], [], 0)
 

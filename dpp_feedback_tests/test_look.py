@@ -22,7 +22,7 @@ from dpp_feedback.queue import Depth, Queue, looking_seconds
 from dpp_feedback.resources import FeedbackQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_sqs import SQSClient
 
@@ -163,15 +163,15 @@ def test_a_second_interruption_while_handing_back_leaves_nothing_held(
     dead_letters: Queue, send: Callable[[int], set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(200)
-    real, calls = dead_letters._client.change_message_visibility_batch, []
+    real, calls = dead_letters._calls.call, []
 
-    def interrupted(**request: Any) -> Any:
+    async def interrupted(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         calls.append(request)
         if len(calls) == 1:
             raise KeyboardInterrupt
-        return real(**request)
+        return await real(operation, request)
 
-    monkeypatch.setattr(dead_letters._client, "change_message_visibility_batch", interrupted)
+    monkeypatch.setattr(dead_letters._calls, "call", interrupted)
 
     def look() -> None:
         with dead_letters.look() as look:
@@ -433,8 +433,11 @@ def test_messages_that_cannot_be_handed_back_are_said(
     dead_letters: Queue, send: Callable[[int], set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(12)
-    error = EndpointConnectionError(endpoint_url="x")
-    _interfere(monkeypatch, dead_letters, "change_message_visibility_batch", 1, error)
+
+    async def failing(*_: object) -> dict[str, Any]:
+        raise AwsUnavailable("SQS does not answer.")
+
+    monkeypatch.setattr(dead_letters._calls, "call", failing)
     with dead_letters.look() as look:
         assert len(list(look)) == 12
     assert not look.complete
@@ -459,7 +462,7 @@ def test_sqs_gives_no_more_than_120_000_messages_at_a_time_and_the_look_says_so(
 ) -> None:
     send(40)
     # A stand-in with so many messages would be too slow, so the limit is a low one.
-    monkeypatch.setattr("dpp_feedback.look._MOST_IN_FLIGHT", 40)
+    monkeypatch.setattr("dpp_feedback.look.MOST_IN_FLIGHT", 40)
     with dead_letters.look() as look:
         assert len(list(look)) == 40
     assert look.why_partial.startswith("The look ended where SQS's limit is")

@@ -12,13 +12,14 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from dpp_feedback.aws_errors import AwsRefused, AwsUnavailable
 from dpp_feedback.queue import Depth, Message, Queue, RedrivePolicy
 from dpp_feedback.resources import FeedbackQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_sqs import SQSClient
 
 
@@ -40,6 +41,10 @@ def _send(sqs: SQSClient, environment: dict[str, str], number: int) -> set[str]:
             ],
         )
     return bodies
+
+
+def _none(_: Message) -> Message | None:
+    return None
 
 
 def _until_waiting(queue: Queue, number: int) -> None:
@@ -150,19 +155,19 @@ def test_messages_that_are_not_wanted_are_handed_back_and_do_not_count(
 ) -> None:
     _send(sqs, environment, 137)
     wanted = {"body 3", "body 77", "body 136"}
-    taken = queue.receive(3, 30, 4, wanted=lambda message: message.body in wanted)
+    taken = queue.receive(3, 30, lambda message: message if message.body in wanted else None)
     assert {message.body for message in taken.messages} == wanted
     assert taken.errors == []
     depth = queue.depth()
     assert (depth.waiting, depth.in_flight) == (134, 3)
-    assert queue.receive(1000, 30, wanted=lambda _: False).passed_over == 134
+    assert queue.receive(1000, 30, _none).passed_over == 134
 
 
 def test_no_more_wanted_messages_are_kept_than_asked_for_and_the_others_are_handed_back(
     queue: Queue, environment: dict[str, str], sqs: SQSClient
 ) -> None:
     _send(sqs, environment, 60)
-    taken = queue.receive(25, 30, wanted=lambda _: True, visibility_timeout=60)
+    taken = queue.receive(25, 30, lambda message: message, visibility_timeout=60)
     assert (len(taken.messages), taken.passed_over) == (25, 0)
     depth = queue.depth()
     assert (depth.waiting, depth.in_flight) == (35, 25)
@@ -175,14 +180,14 @@ def test_a_filter_that_raises_lets_all_messages_back(
     _send(sqs, environment, 60)
     seen = []
 
-    def wanted(message: Message) -> bool:
+    def read(message: Message) -> Message | None:
         seen.append(message)
         if len(seen) == 23:
             raise error
-        return len(seen) % 2 == 0
+        return message if len(seen) % 2 == 0 else None
 
     with pytest.raises(error):
-        queue.receive(1000, 30, wanted=wanted, visibility_timeout=60)
+        queue.receive(1000, 30, read, visibility_timeout=60)
     depth = queue.depth()
     assert (depth.waiting, depth.in_flight) == (60, 0)
 
@@ -221,12 +226,15 @@ def test_messages_not_wanted_that_cannot_be_handed_back_are_said(
     queue: Queue, environment: dict[str, str], sqs: SQSClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _send(sqs, environment, 12)
+    call = queue._calls.call
 
-    def failing(**_: object) -> None:
-        raise EndpointConnectionError(endpoint_url="x")
+    async def failing(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        if operation == "ChangeMessageVisibilityBatch":
+            raise AwsUnavailable("SQS does not answer.")
+        return await call(operation, request)
 
-    monkeypatch.setattr(queue._client, "change_message_visibility_batch", failing)
-    taken = queue.receive(1000, 30, wanted=lambda message: message.body == "body 1")
+    monkeypatch.setattr(queue._calls, "call", failing)
+    taken = queue.receive(1000, 30, lambda one: one if one.body == "body 1" else None)
     assert [message.body for message in taken.messages] == ["body 1"]
     (error,) = taken.errors
     assert str(error).startswith("11 of 11 messages could not be handed back: they come back after")
@@ -236,16 +244,16 @@ def test_receiving_that_fails_midway_keeps_what_came(
     queue: Queue, environment: dict[str, str], sqs: SQSClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _send(sqs, environment, 40)
-    receive, calls = queue._client.receive_message, []
+    call, calls = queue._calls.call, []
 
-    def failing(**request: Any) -> Any:
+    async def failing(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         calls.append(request)
         if len(calls) == 3:
-            raise EndpointConnectionError(endpoint_url="x")
-        return receive(**request)
+            raise AwsUnavailable("SQS does not answer.")
+        return await call(operation, request)
 
-    monkeypatch.setattr(queue._client, "receive_message", failing)
-    taken = queue.receive(1000, 30, threads=1)
+    monkeypatch.setattr(queue._calls, "call", failing)
+    taken = queue.receive(1000, 30, waiting=0)  # one call at a time
     assert len(taken.messages) == 20
     assert [type(error) for error in taken.errors] == [AwsUnavailable]
 

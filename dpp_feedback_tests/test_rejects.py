@@ -16,6 +16,7 @@ import pytest
 
 from dpp_feedback.connection import DatabaseRefused, DatabaseUnavailable
 from dpp_feedback.feedback.parser import PARSER_VERSION
+from dpp_feedback.messages import sha256_of, size_of
 from dpp_feedback.migrate import migrate
 from dpp_feedback.rejects import Reject, Rejects, Resolution, table
 from dpp_feedback.store import Store
@@ -41,8 +42,14 @@ def _reject(message_id: str, body: str = "no JSON", **changes: Any) -> Reject:
         "topic_arn": "arn:aws:sns:ap-northeast-2:123456789012:bounces",
         "queue": "queue",
         "sent_at": SENT,
+        "body_sha256": sha256_of(body),
+        "body_bytes": size_of(body),
     }
     return Reject(message_id=message_id, body=body, **values | changes)
+
+
+def _done(message_id: str, body: str) -> tuple[str, str]:
+    return message_id, sha256_of(body)
 
 
 @pytest.fixture
@@ -115,7 +122,7 @@ def test_a_resolved_message_that_comes_again_waits_again(rejects: Rejects, resol
     rejects.record([_reject("m")], run_id="one")
     match resolution:
         case Resolution.REPROCESSED:
-            rejects.resolve_stored([("m", "no JSON")], by="me", run_id="two")
+            rejects.resolve_stored([_done("m", "no JSON")], by="me", run_id="two")
         case Resolution.EXPIRED:
             rejects.expire(SENT + timedelta(days=1), except_ids=[], run_id="two")
         case _:
@@ -253,7 +260,8 @@ def test_runs_at_once_take_over_each_row_once(database: Database, database_url: 
         messages = [(f"new{n:03}", f"{n % 7}") for n in range(worker, 400, 4)]
         with Store.connect(database_url) as store:
             if worker == 3:
-                return store.rejects.resolve_stored(messages, by="run", run_id="two")
+                stored = [_done(*message) for message in messages]
+                return store.rejects.resolve_stored(stored, by="run", run_id="two")
             store.rejects.record([_reject(*message) for message in messages], run_id="two")
             return 0
 
@@ -274,12 +282,15 @@ def test_runs_at_once_take_over_each_row_once(database: Database, database_url: 
 
 def test_a_stored_message_resolves_its_row_and_no_other(rejects: Rejects) -> None:
     rejects.record([_reject("m", "body"), _reject("same body", "body")], run_id="one")
-    assert rejects.resolve_stored([("m", "body"), ("new", "body")], by="me", run_id="two") == 1
+    assert (
+        rejects.resolve_stored([_done("m", "body"), _done("new", "body")], by="me", run_id="two")
+        == 1
+    )
     row = rejects.find(["m"])["m"]
     assert (row.resolution, row.resolved_by, row.resolved_run_id) == ("reprocessed", "me", "two")
     assert row.resolved_at is not None
     assert rejects.find(["same body"])["same body"].resolution == Resolution.WAITING
-    assert rejects.resolve_stored([("m", "body")], by="other", run_id="three") == 0
+    assert rejects.resolve_stored([_done("m", "body")], by="other", run_id="three") == 0
     assert rejects.find(["m"])["m"].resolved_by == "me"
 
 
@@ -289,7 +300,7 @@ def test_a_stored_message_resolves_one_redriven_row_with_its_body(
     rejects.record([_reject(f"old{n}", "body") for n in range(3)], run_id="one")
     rejects.record([_reject("own", "body")], run_id="one")
     rejects.mark_redriven(DLQ)
-    done = [("new", "body"), ("new", "body"), ("own", "body"), ("else", "else")]
+    done = [_done("new", "body"), _done("new", "body"), _done("own", "body"), _done("else", "else")]
     assert rejects.resolve_stored(done, by="me", run_id="two") == 2
     assert Counter(_all(database, "left(message_id, 3), resolution")) == {
         ("old", "reprocessed"): 1,
@@ -314,7 +325,7 @@ def test_a_discard_is_recorded_of_known_and_unknown_messages_and_taken_back(
 
 def test_only_a_discard_is_reopened(rejects: Rejects) -> None:
     rejects.record([_reject("m")], run_id="one")
-    rejects.resolve_stored([("m", "no JSON")], by="me", run_id="one")
+    rejects.resolve_stored([_done("m", "no JSON")], by="me", run_id="one")
     rejects.reopen(["m"])
     assert rejects.find(["m"])["m"].resolution == Resolution.REPROCESSED
 
@@ -323,7 +334,7 @@ def test_messages_that_sqs_has_deleted_expire(rejects: Rejects) -> None:
     old, young = SENT, SENT + timedelta(days=2)
     rejects.record([_reject("old", sent_at=old), _reject("young", sent_at=young)], run_id="one")
     rejects.record([_reject("seen", sent_at=old), _reject("done", "done")], run_id="one")
-    rejects.resolve_stored([("done", "done")], by="me", run_id="one")
+    rejects.resolve_stored([_done("done", "done")], by="me", run_id="one")
     assert rejects.expire(SENT + timedelta(days=1), except_ids={"seen"}, run_id="two") == 1
     rows = rejects.find(["old", "young", "seen", "done"])
     assert rows["old"].resolution == Resolution.EXPIRED
@@ -382,7 +393,7 @@ def test_the_service_role_does_all_of_it(database: Database) -> None:
         rejects.discard([_reject("m")], by="me")
         rejects.reopen(["m"])
         rejects.judge({"m": ("not_json", "")})
-        assert rejects.resolve_stored([("m", "")], by="me", run_id=None) == 1
+        assert rejects.resolve_stored([_done("m", "")], by="me", run_id=None) == 1
         assert rejects.expire(datetime.now(UTC), except_ids=[], run_id=None) == 1
         assert rejects.drop_old_bodies() == 0
         assert rejects.find(["m", "new"]).keys() == {"m", "new"}
@@ -395,7 +406,7 @@ def test_a_missing_table_is_said_with_the_command_that_makes_it(database_url: st
     with Store.connect(database_url) as store:
         for act in (
             lambda: store.rejects.record([_reject("m")], run_id=None),
-            lambda: store.rejects.resolve_stored([("m", "")], by="me", run_id=None),
+            lambda: store.rejects.resolve_stored([_done("m", "")], by="me", run_id=None),
             store.rejects.waiting,
         ):
             with pytest.raises(DatabaseRefused, match=r"a table is missing .*feedback migrate`"):
@@ -461,7 +472,7 @@ def test_a_body_goes_when_its_message_is_stored_or_discarded_and_stays_when_it_e
     with Store.connect(crypto_url, KEY) as store:
         rejects = store.rejects
         rejects.record([_reject(name, name) for name in ("a", "b", "c", "d")], run_id="run")
-        rejects.resolve_stored([("a", "a")], by="me", run_id=None)
+        rejects.resolve_stored([_done("a", "a")], by="me", run_id=None)
         rejects.discard([_reject("b", "b")], by="me")
         rejects.expire(SENT + timedelta(days=1), except_ids=["d"], run_id=None)
         kept = _all(crypto, "message_id, body IS NOT NULL, body_kept_until IS NOT NULL")

@@ -24,19 +24,10 @@ NOW = datetime(2026, 2, 20, 12, tzinfo=UTC)
 QUIET = Past(under_way=0, failures=0, last_failure=None)
 
 
-def _decide(waiting: int, past: Past = QUIET, max_parallel: int = 1) -> list[int] | str:
-    return runs_to_launch(
-        Depth(waiting, in_flight=0, visibility_timeout=300), past, max_parallel, NOW
-    )
-
-
-def test_an_empty_queue_needs_no_run() -> None:
-    assert _decide(0) == "Nothing waiting; 0 in flight."
-
-
-def test_messages_in_flight_are_no_reason_for_a_run() -> None:
-    said = runs_to_launch(Depth(0, in_flight=7, visibility_timeout=300), QUIET, 1, NOW)
-    assert said == "Nothing waiting; 7 in flight."
+def _decide(
+    waiting: int, past: Past = QUIET, max_parallel: int = 1, ahead: int = 1
+) -> list[int] | str:
+    return runs_to_launch(waiting, past, max_parallel, NOW, ahead=ahead)
 
 
 def test_one_waiting_message_is_enough_for_a_run() -> None:
@@ -52,7 +43,7 @@ def test_a_large_backlog_gets_as_many_runs_as_the_setting_allows() -> None:
     assert _decide(10_001, max_parallel=4) == [10_000, 10_000]
     assert _decide(20_001, max_parallel=4) == [10_000] * 3
     assert _decide(1_000_000, max_parallel=4) == [30_000] * 4
-    assert _decide(1_000_000, Past(3, 0, None), max_parallel=4) == [100_000]
+    assert _decide(1_000_000, Past(3, 0, None), max_parallel=4) == [30_000]
 
 
 def test_a_large_backlog_gets_large_runs() -> None:
@@ -63,10 +54,20 @@ def test_a_large_backlog_gets_large_runs() -> None:
 
 def test_runs_take_no_more_than_sqs_lets_be_in_flight() -> None:
     assert _decide(200_000, max_parallel=2) == [60_000, 60_000]
-    said = runs_to_launch(Depth(200_000, 90_000, visibility_timeout=300), QUIET, 1, NOW)
-    assert said == [30_000]
-    said = runs_to_launch(Depth(200_000, 120_000, visibility_timeout=300), QUIET, 2, NOW)
-    assert said == [10_000]
+    assert sum(d if isinstance(d := _decide(10**7, max_parallel=99), list) else []) <= 120_000
+
+
+def test_where_dagster_lets_them_wait_runs_are_asked_for_ahead() -> None:
+    assert _decide(200_000, ahead=3) == [100_000, 100_000]
+    assert _decide(10**6, ahead=3) == [100_000] * 3
+    assert _decide(10**6, Past(2, 0, None), ahead=3) == [100_000]
+    assert _decide(10**6, Past(3, 0, None), ahead=3) == "1000000 waiting; 3 run(s) under way."
+    assert _decide(500, Past(1, 0, None), ahead=3) == "500 waiting; 1 run(s) under way."
+
+
+def test_after_a_failure_nothing_is_asked_for_while_a_run_is_under_way() -> None:
+    past = Past(1, 2, NOW - timedelta(hours=1))
+    assert _decide(500, past, ahead=3) == "500 waiting; 1 run(s) under way."
 
 
 @pytest.mark.parametrize(

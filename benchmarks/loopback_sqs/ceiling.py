@@ -58,15 +58,19 @@ class Ceiling:
     deletes: float
 
 
-def ceiling(url: str) -> Ceiling:
+def ceiling(url: str, connections: int = _CONNECTIONS) -> Ceiling:
     """Measure the server at this URL, with a queue of its own, which is deleted again.
 
     Takes 2 to 5 seconds, and a core for itself.
+
+    Args:
+        url: the endpoint.
+        connections: so many requests are under way; with latency it takes more to fill the server.
     """
-    return uvloop.run(_measure(url))
+    return uvloop.run(_measure(url, connections))
 
 
-async def _measure(url: str) -> Ceiling:
+async def _measure(url: str, connections: int) -> Ceiling:
     control, name = Control(url), f"ceiling-{uuid4().hex}"
     queue_url = control.create(name, visibility_timeout=600)
     control.load(name, (BODY for _ in range(_REQUESTS * _BATCH)))
@@ -74,20 +78,22 @@ async def _measure(url: str) -> Ceiling:
         f'{{"QueueUrl":"{queue_url}","MaxNumberOfMessages":{_BATCH},"MessageSystemAttributeNames":'
         '["SentTimestamp","ApproximateReceiveCount"]}'
     )
-    receives, answers = await _ask(url, "ReceiveMessage", [receive] * _REQUESTS)
+    receives, answers = await _ask(url, "ReceiveMessage", [receive] * _REQUESTS, connections)
     handles = [handle.decode() for answer in answers for handle in _HANDLE.findall(answer)]
     if len(set(handles)) != _REQUESTS * _BATCH:
         raise RuntimeError("The server gave some message twice, or none.")
     batches = [handles[i : i + _BATCH] for i in range(0, len(handles), _BATCH)]
     deletes, _ = await _ask(
-        url, "DeleteMessageBatch", [_delete(queue_url, some) for some in batches]
+        url, "DeleteMessageBatch", [_delete(queue_url, some) for some in batches], connections
     )
-    await _ask(url, "DeleteQueue", [f'{{"QueueUrl":"{queue_url}"}}'])
+    await _ask(url, "DeleteQueue", [f'{{"QueueUrl":"{queue_url}"}}'], 1)
     control.close()
     return Ceiling(receives, deletes)
 
 
-async def _ask(url: str, action: str, bodies: Iterable[str]) -> tuple[float, list[bytes]]:
+async def _ask(
+    url: str, action: str, bodies: Iterable[str], connections: int
+) -> tuple[float, list[bytes]]:
     """Send all requests; return how many a second were answered, and the answers."""
     waiting = deque(_request(url, action, body) for body in bodies)
     number, answers = len(waiting), list[bytes]()
@@ -98,7 +104,7 @@ async def _ask(url: str, action: str, bodies: Iterable[str]) -> tuple[float, lis
                 lambda: _Client(waiting, answers), at.hostname or "", at.port or 0
             )
         )[1]
-        for _ in range(_CONNECTIONS)
+        for _ in range(connections)
     ]
     began = perf_counter()
     for client in clients:

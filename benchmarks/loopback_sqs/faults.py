@@ -35,8 +35,8 @@ class Fault:
 
     The kinds, and whether the action is carried out:
 
-    - `throttle`, `over_limit`, `error500`, `unavailable503`, `expired_token`, `access_denied`, `not_found`
-      (QueueDoesNotExist), `garbage` (status 200, and a page of HTML): it is not;
+    - `throttle`, `over_limit`, `error500`, `unavailable503`, `expired_token`, `access_denied`,
+      `not_found` (QueueDoesNotExist), `garbage` (status 200, and a page of HTML): it is not;
     - `hang`: it is carried out and answered only after `seconds`, if the client is still there;
       0: never;
     - `late`: carried out at once, answered after `seconds`;

@@ -31,9 +31,13 @@ class DagsterDev:
     Args:
         folder: its DAGSTER_HOME; made when missing. Runs and their logs stay in it.
         port: of the web server, on 127.0.0.1.
+        workspace: what it loads: the project.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(
+        self, folder: Path, port: int, workspace: Path = _PROJECT / "workspace.yaml"
+    ) -> None:
+        self._workspace = workspace
         self._folder = folder
         self._port = port
         self._log = folder / "dagster-dev.log"
@@ -51,7 +55,7 @@ class DagsterDev:
         Raises:
             StackError: this is no clone of the project, the port is taken, or it does not start.
         """
-        if not (_PROJECT / "workspace.yaml").exists():
+        if not self._workspace.exists():
             raise StackError(f"{_PROJECT} is no clone of the project: clone it, and try there.")
         self.stop()
         ports.require_free(self._port, "--port")
@@ -59,7 +63,7 @@ class DagsterDev:
         shutil.copy(_PROJECT / "dagster.yaml", self._folder)
         # fmt: off
         command = [
-            sys.executable, "-m", "dagster", "dev", "--workspace", str(_PROJECT / "workspace.yaml"),
+            sys.executable, "-m", "dagster", "dev", "--workspace", str(self._workspace),
             "--host", ports.LOOPBACK, "--port", str(self._port),
         ]
         # fmt: on

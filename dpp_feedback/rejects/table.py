@@ -132,7 +132,8 @@ class Rejects:
         """
         for start in range(0, len(messages), _ASKED):
             ids = self._texts(name for name, _ in messages[start : start + _ASKED])
-            with explaining(_READING):
+            with explaining(_READING), self._connection.transaction():
+                self._connection.execute(LOCK_TIMEOUT)
                 row = self._connection.execute(statements.ANY_TO_RESOLVE, [ids]).fetchone()
             by_id, redriven = row or (False, False)
             if by_id or redriven:

@@ -12,6 +12,7 @@ from dpp_feedback.connection import DatabaseUnavailable
 from dpp_feedback.dlq import redrive
 from dpp_feedback.dlq.prospect import Prospect, examine
 from dpp_feedback.dlq.redrive import RedriveRefused, Started
+from dpp_feedback.messages import sha256_of, size_of
 from dpp_feedback.move_tasks import MoveTask, MoveTasks
 from dpp_feedback.rejects import Reject
 from dpp_feedback.resources import FeedbackQueue, FeedbackStore
@@ -34,6 +35,8 @@ def _record(message_id: str, body: str) -> None:
             [
                 Reject(
                     message_id=message_id,
+                    body_sha256=sha256_of(body),
+                    body_bytes=size_of(body),
                     body=body,
                     reason="not_json",
                     detail="no JSON",

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from benchmarks.loopback_sqs.control import LoopbackSqs
+from dpp_feedback import queue, sqs_calls
 from dpp_feedback.definitions import defs
 from dpp_feedback.feedback.events import Ignored, Rejected
 from dpp_feedback.feedback.glance import events_of
@@ -153,21 +154,30 @@ def queues(
     """A queue and a database of the test's own, in the environment."""
     assert not database.closed  # it is migrated
     own = uuid4().hex
-    queue, dead_letters = f"queue-{own}", f"dlq-{own}"
+    name, dead_letters = f"queue-{own}", f"dlq-{own}"
     loopback.create(dead_letters)
     loopback.create(
-        queue,
+        name,
         visibility_timeout=VISIBILITY,
         dead_letter=dead_letters,
         max_receive_count=MAX_RECEIVES,
     )
     environment = {
-        **loopback.environment(queue, dead_letters),
+        **loopback.environment(name, dead_letters),
         "DATABASE_URL": database_url,
     }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return Queues(loopback, database_url, queue, dead_letters, environment)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    return Queues(loopback, database_url, name, dead_letters, environment)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait half a second for an answer instead of ten, and not before the next attempt."""
+    for module in (queue, sqs_calls):
+        monkeypatch.setattr(module, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(queue, "_WAIT", 0)  # a long poll lasts longer
+    monkeypatch.setattr(sqs_calls, "uniform", lambda *_: 0.0)
 
 
 @pytest.fixture

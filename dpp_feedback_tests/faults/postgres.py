@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from signal import SIGKILL, SIGQUIT
 from threading import Lock, Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,6 +25,9 @@ from dpp_feedback.local.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Self
+
+    import pytest
 
 INSERT = "INSERT INTO public.ses_feedback_events"
 """Begins the statement that stores events. A run's first one is the probe before it receives."""
@@ -83,7 +88,8 @@ class Front:
         self._behind = (parts.hostname, parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
-        self.url = parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}").geturl()
+        login = parts.netloc.rpartition("@")[0]
+        self.url = parts._replace(netloc=f"{login}@127.0.0.1:{port}").geturl()
         self.connections = 0
         self._acts: list[_Act] = []
         self._seen: Counter[bytes] = Counter()
@@ -136,7 +142,8 @@ class Front:
                         muted.append(True)
                 server.sendall(data)
         if not muted:
-            _end(client), _end(server)
+            _end(client)
+            _end(server)
 
     def _to_client(self, client: socket.socket, server: socket.socket, muted: list[bool]) -> None:
         with suppress(OSError):
@@ -144,7 +151,8 @@ class Front:
                 if muted:
                     break
                 client.sendall(data)
-        _end(client), _end(server)
+        _end(client)
+        _end(server)
 
     def _due(self, data: bytes) -> list[_Act]:
         """Which acts this part of the stream is for: libpq sends a statement's text in one part."""
@@ -157,6 +165,30 @@ class Front:
             ]
 
 
+class Naps:
+    """What a run would sleep between two tries: it does not, and something happens meanwhile.
+
+    Attributes:
+        seconds: of each nap so far.
+        meanwhile: what happens in each.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.meanwhile: Callable[[], object] = _nothing
+
+    @classmethod
+    def instead_of_sleeping(cls, monkeypatch: pytest.MonkeyPatch) -> Self:
+        """Take the place of the sleep of the library that tries again."""
+        naps = cls()
+        monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=naps._nap))
+        return naps
+
+    def _nap(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self.meanwhile()
+
+
 @contextmanager
 def front(database_url: str) -> Iterator[Front]:
     """Put a front before a database while inside."""
@@ -165,6 +197,15 @@ def front(database_url: str) -> Iterator[Front]:
         yield own
     finally:
         own.close()
+
+
+@contextmanager
+def beside(do: Callable[[], None]) -> Iterator[None]:
+    """Do something on a thread of its own while inside; what it raises is raised at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(do)
+        yield
+        done.result()
 
 
 def _nothing() -> None:

@@ -15,12 +15,12 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._cli.api import execute_run_command
+from dagster._cli import cli as dagster_command
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import serialize_value
 
 from dpp_feedback import drained, queue, receiving, store
-from dpp_feedback.definitions import defs
 from dpp_feedback.ingest import process_feedback
 from dpp_feedback.queue import Queue
 from dpp_feedback.rejects import Rejects
@@ -28,7 +28,7 @@ from dpp_feedback.store import Store
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.connection import Connection
 
 SECONDS = 60  # until whoever waits for a process gives up
@@ -36,8 +36,31 @@ SECONDS = 60  # until whoever waits for a process gives up
 _JOB = ReconstructableJob(
     ReconstructableRepository.for_module("dpp_feedback.definitions", "defs"), process_feedback.name
 )
+_JOB.get_definition()
 _fork_server = get_context("forkserver")
-_fork_server.set_forkserver_preload([__name__])
+_fork_server.set_forkserver_preload([__name__, "aiohttp", "boto3", "psycopg"])
+
+
+def new_run(instance: dg.DagsterInstance, **config: int) -> tuple[str, list[str]]:
+    """Make a run of process_feedback that nobody executes yet.
+
+    Args:
+        instance: Dagster's, with storage on disk.
+        config: fields of its `ReceiveConfig`.
+
+    Returns:
+        Its id, and the arguments with which `dagster` executes it.
+    """
+    ops = {"ses_feedback_events": {"ops": {"receive_messages": {"config": config}}}}
+    origin = _JOB.get_python_origin()
+    run_id = instance.create_run_for_job(
+        _JOB.get_definition(), run_config={"ops": ops}, job_code_origin=origin
+    ).run_id
+    return run_id, [
+        "api",
+        "execute_run",
+        serialize_value(ExecuteRunArgs(origin, run_id, instance.get_ref())),
+    ]
 
 
 class RunWorker:
@@ -46,41 +69,47 @@ class RunWorker:
     Args:
         instance: Dagster's, with storage on disk.
         environment: the product's settings.
-        moment: one of `MOMENTS`, or None: it does not stop.
+        moment: one of `MOMENTS`.
+        config: fields of its `ReceiveConfig`.
     """
 
     def __init__(
-        self, instance: dg.DagsterInstance, environment: Mapping[str, str], moment: str | None
+        self,
+        instance: dg.DagsterInstance,
+        environment: Mapping[str, str],
+        moment: str,
+        **config: int,
     ) -> None:
         self._instance = instance
-        origin = _JOB.get_python_origin()
-        self.run_id = instance.create_run_for_job(
-            defs.resolve_job_def(process_feedback.name), job_code_origin=origin
-        ).run_id
-        arguments = ExecuteRunArgs(origin, self.run_id, instance.get_ref()).get_command_args()
+        self.run_id, arguments = new_run(instance, **config)
         self._told, theirs = _fork_server.Pipe()
         self._process = _fork_server.Process(
-            target=_execute, args=(arguments[-1], dict(environment), moment, theirs), daemon=True
+            target=_execute, args=(arguments, dict(environment), moment, theirs), daemon=True
         )
         self._process.start()
         theirs.close()
 
     @property
-    def status(self) -> dg.DagsterRunStatus:
+    def run(self) -> dg.DagsterRun:
         """What Dagster says of the run."""
         run = self._instance.get_run_by_id(self.run_id)
         assert run
-        return run.status
+        return run
 
     def wait_for_moment(self) -> None:
         """Return when the process has stopped there."""
         assert self._told.poll(SECONDS), "the run did not come to its moment"
         self._told.recv()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, and only it."""
-        assert self._process.pid
-        os.kill(self._process.pid, number)
+        os.kill(self.pid, number)
 
     def let_go(self) -> None:
         """Let it go on, if it lives."""
@@ -119,7 +148,7 @@ def _before(owner: Any, name: str, number: int, gate: _Gate) -> None:
 
 
 def _answered(owner: Any, name: str, number: int, gate: _Gate) -> None:
-    """Stop when the `number`-th call of a coroutine function has its answer, with its event loop."""
+    """Stop when the `number`-th call of a coroutine function has its answer, and its loop too."""
     original, calls = getattr(owner, name), count(1)
 
     async def stopping(*arguments: Any, **named: Any) -> Any:
@@ -144,7 +173,7 @@ def _told(kind: dg.DagsterEventType, step: str | None, gate: _Gate) -> None:
             gate.stop()
         original(self, entry, **named)
 
-    dg.DagsterInstance.handle_new_event = stopping  # type: ignore[method-assign]
+    dg.DagsterInstance.handle_new_event = stopping  # type: ignore[assignment, method-assign]
 
 
 _DONE = partial(_told, dg.DagsterEventType.STEP_SUCCESS)
@@ -166,12 +195,12 @@ MOMENTS: Mapping[str, Callable[[_Gate], None]] = {
 
 
 def _execute(
-    arguments: str, environment: Mapping[str, str], moment: str | None, told: Connection
+    arguments: Sequence[str], environment: Mapping[str, str], moment: str, told: Connection
 ) -> None:
     os.environ.update(environment)
     # So that a few hundred messages have a middle.
-    receiving.AT_A_TIME = queue.AT_A_TIME = 2
+    for module in (receiving, queue):
+        vars(module).update(AT_A_TIME=2)
     store.BATCH = 100
-    if moment:
-        MOMENTS[moment](_Gate(told))
-    execute_run_command.main([arguments], standalone_mode=False)
+    MOMENTS[moment](_Gate(told))
+    dagster_command.main(arguments, standalone_mode=False)

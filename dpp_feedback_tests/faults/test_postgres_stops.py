@@ -5,7 +5,8 @@ Naps between tries are asked for and not slept: what happens to the server meanw
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from contextlib import closing
+from threading import Event
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -15,10 +16,10 @@ import pytest
 from dpp_feedback.local import ports
 from dpp_feedback_tests.failures import failure
 from dpp_feedback_tests.faults.conftest import MAX_RECEIVES, numbers
-from dpp_feedback_tests.faults.postgres import INSERT, Front, Server, front
+from dpp_feedback_tests.faults.postgres import INSERT, Front, Naps, Server, front
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from dpp_feedback_tests.faults.conftest import Drain, Queues
 
@@ -52,23 +53,9 @@ def way(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
         yield own
 
 
-class Naps:
-    """What is slept between two tries, in seconds, and what happens meanwhile."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def sleep(self, seconds: float) -> None:
-        self.seconds.append(seconds)
-        self.meanwhile()
-
-
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> Naps:
-    naps = Naps()
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=naps.sleep))
-    return naps
+    return Naps.instead_of_sleeping(monkeypatch)
 
 
 def test_while_postgres_is_down_no_message_is_received_however_long_it_takes(
@@ -89,14 +76,14 @@ def test_while_postgres_is_down_no_message_is_received_however_long_it_takes(
     assert queues.account().left == queues.published.poison
 
 
-@pytest.mark.parametrize("end", ["crash", "kill"])
 @pytest.mark.parametrize(
-    ("statement", "nth"),
+    ("end", "statement", "nth"),
     [
-        pytest.param(INSERT, 2, id="before the first batch"),
-        pytest.param("COMMIT", 2, id="inside a batch"),
-        pytest.param(INSERT, 4, id="between batches"),
-        pytest.param("SELECT FROM unnest", 1, id="after the last batch"),
+        pytest.param("kill", INSERT, 2, id="before the first batch"),
+        pytest.param("crash", "COMMIT", 2, id="inside a batch"),
+        pytest.param("kill", "COMMIT", 3, id="inside a later batch"),
+        pytest.param("crash", "BEGIN", 5, id="between batches"),
+        pytest.param("kill", "SELECT FROM unnest", 1, id="after the last batch"),
     ],
 )
 def test_a_server_that_dies_and_is_back_in_seconds_costs_nothing(
@@ -122,7 +109,7 @@ def test_a_server_that_dies_and_is_back_in_seconds_costs_nothing(
 def test_a_server_that_stays_away_fails_the_run_and_the_next_one_stores_the_rest(
     queues: Queues, drain: Drain, server: Server, way: Front, naps: Naps
 ) -> None:
-    queues.publish(MESSAGES, poison=0.01, duplicates=0.05)
+    queues.publish(MESSAGES, poison=0.01)
     way.before("COMMIT", server.kill, nth=3)
     said = failure(drain())
     assert said.startswith("The database of DATABASE_URL does not answer: ")
@@ -144,13 +131,13 @@ def test_a_server_that_stays_away_fails_the_run_and_the_next_one_stores_the_rest
 def test_a_commit_whose_answer_is_lost_stores_and_counts_once(
     queues: Queues, drain: Drain, way: Front, naps: Naps, nth: int
 ) -> None:
-    queues.publish(MESSAGES, duplicates=0.05)
+    queues.publish(MESSAGES)
     way.cut_after("COMMIT", nth=nth)
     counted = numbers(drain())
     assert naps.seconds == [2]
     # The run cannot know that the batch was its own: its messages count as duplicates.
     assert counted["new_rows"] == len(queues.published.keys) - BATCH
-    assert counted["stored"] + counted["duplicates"] == counted["received"] == MESSAGES
+    assert counted["stored"] + counted["duplicates"] + counted["ignored"] == MESSAGES
     queues.assert_nothing_lost()
 
 
@@ -177,3 +164,47 @@ def test_a_record_of_rejects_whose_answer_is_lost_counts_each_once(
     with psycopg.connect(queues.database_url) as database:
         seen = database.execute("SELECT times_seen FROM public.ses_feedback_rejects").fetchall()
     assert seen == [(1,)] * queues.published.poison
+
+
+def test_a_server_that_accepts_and_says_nothing_has_no_message_received(
+    queues: Queues, drain: Drain, way: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues.publish(MESSAGES)
+    mended = Event()
+    monkeypatch.setenv("DATABASE_URL", f"{way.url}?connect_timeout=2")
+    way.before("user", lambda: _wait(mended))
+    said = failure(drain())
+    mended.set()
+    assert "timeout expired" in said
+    assert set(queues.server.contents(queues.queue).waiting.values()) == {0}
+    numbers(drain())
+    queues.assert_nothing_lost()
+
+
+def test_a_password_that_is_changed_in_the_middle_ends_the_run_at_once(
+    queues: Queues, drain: Drain, server: Server, naps: Naps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues.publish(MESSAGES)
+    role = f"drainer_{uuid4().hex}"
+    with closing(psycopg.connect(queues.database_url, autocommit=True)) as database:
+        database.execute(f"CREATE ROLE {role} LOGIN BYPASSRLS PASSWORD 'first'")
+        database.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        server.configure(f"host all {role} 127.0.0.1/32 scram-sha-256")
+        login = queues.database_url.replace("postgres@", f"{role}:first@")
+        with front(login) as own:
+            monkeypatch.setenv("DATABASE_URL", own.url)
+            own.cut_before(INSERT, nth=2)
+            naps.meanwhile = lambda: database.execute(f"ALTER ROLE {role} PASSWORD 'second'")
+            for _ in range(MAX_RECEIVES + 1):
+                said = failure(drain())
+                assert said.startswith("The server does not accept DATABASE_URL: password")
+                queues.tick()
+    assert naps.seconds == [2], "of the first run, and no other received anything"
+    assert set(queues.server.contents(queues.queue).waiting.values()) == {1}
+    monkeypatch.setenv("DATABASE_URL", login.replace(":first@", ":second@"))
+    numbers(drain())
+    queues.assert_nothing_lost()
+
+
+def _wait(moment: Event) -> None:
+    assert moment.wait(60)

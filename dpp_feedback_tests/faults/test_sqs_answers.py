@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.loopback_sqs.faults import Fault
-from dpp_feedback import queue, sqs_calls
 from dpp_feedback.queue import Queue
 from dpp_feedback_tests.failures import failure
 from dpp_feedback_tests.faults.conftest import numbers, once_before
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
     from dpp_feedback_tests.faults.conftest import Drain, Queues
 
 CALLS = ("ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for an answer half a second instead of ten."""
-    for module in (queue, sqs_calls):
-        monkeypatch.setattr(module, "READ_SECONDS", 0.5)
-    monkeypatch.setattr(queue, "_WAIT", 0)  # a long poll lasts longer
 
 
 @pytest.mark.usefixtures("impatient")
@@ -42,10 +33,9 @@ def test_what_passes_is_tried_again_and_each_message_counts_once(
     queues: Queues, drain_until_empty: Drain, kind: Kind
 ) -> None:
     queues.publish(300, poison=0.02, duplicates=0.05)
+    seconds = 2.0 if kind == "late" else 0.0
     queues.server.faults(
-        [Fault(kind, action=action, rate=0.3, times=6, seconds=2) for action in CALLS]
-        if kind == "late"
-        else [Fault(kind, action=action, rate=0.3, times=6) for action in CALLS]
+        [Fault(kind, action=action, rate=0.3, times=6, seconds=seconds) for action in CALLS]
     )
     drain_until_empty()
     assert queues.server.stats().faults[kind] >= 12
@@ -58,9 +48,7 @@ def test_what_passes_is_tried_again_and_each_message_counts_once(
     ("kind", "said"),
     [
         ("throttle", "SQS cannot do GetQueueAttributes now: RequestThrottled (400). Try again."),
-        ("unavailable503", "SQS cannot do GetQueueAttributes now: ServiceUnavailable (503). Try"),
         ("hang", "SQS does not answer (ReadTimeoutError): check AWS_REGION"),
-        ("reset", "SQS does not answer (ConnectionClosedError): check AWS_REGION"),
         ("garbage", "What answered GetQueueAttributes does not speak as SQS does: check"),
     ],
 )
@@ -76,7 +64,7 @@ def test_an_sqs_that_is_down_fails_the_run_in_a_sentence_and_no_receive_is_count
     assert queues.assert_nothing_lost().stored == 50
 
 
-@pytest.mark.parametrize("kind", ["throttle", "error500", "reset", "cut", "garbage"])
+@pytest.mark.parametrize("kind", ["throttle", "cut", "garbage"])
 def test_receiving_that_breaks_off_stores_what_came(
     queues: Queues, drain: Drain, drain_until_empty: Drain, kind: Kind
 ) -> None:
@@ -91,7 +79,7 @@ def test_receiving_that_breaks_off_stores_what_came(
     assert (found.stored, found.ignored) == (299, 1)
 
 
-@pytest.mark.parametrize("kind", ["throttle", "error500", "reset", "cut", "garbage"])
+@pytest.mark.parametrize("kind", ["throttle", "cut", "garbage"])
 def test_acknowledging_that_breaks_off_leaves_stored_messages_that_come_again_as_duplicates(
     queues: Queues, drain: Drain, kind: Kind
 ) -> None:
@@ -108,12 +96,6 @@ def test_acknowledging_that_breaks_off_leaves_stored_messages_that_come_again_as
     assert (again["stored"], again["received"]) == (0, 300 - deleted)
     found = queues.assert_nothing_lost()
     assert (found.stored, found.ignored) == (299, 1)
-
-
-def test_a_receive_whose_answers_never_arrive_again_and_again_brings_good_messages_to_the_dlq(
-    queues: Queues,
-) -> None:
-    """Not ours to mend: SQS has counted five receives. They are stored once they are reprocessed."""
 
 
 def test_an_sqs_that_goes_down_while_rows_are_committed_fails_the_run(

@@ -1,0 +1,1 @@
+"""Tests of benchmarks/: real parts, small sizes, and no times."""
