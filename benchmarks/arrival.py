@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.bench import Bench, Queue
     from benchmarks.live import Live
 
-_FULL, _QUICK = 20, 2
+_FULL, _QUICK = 20, 1
 _LATENCY_MS = 10
 _QUIET_SECONDS = 5  # before the next message may come
 _SECONDS = 300
@@ -30,10 +30,11 @@ _AT_MOST, _RUN_AT_MOST = 45, 6
 _SEED = 11
 _INTERVAL = feedback_queue_sensor.minimum_interval_seconds or 30
 _HOW = """\
-A whole stack (`dagster dev`) with an empty queue, at {latency} ms. {messages} times one message is
-put into the queue, at a moment that is random against the sensor's interval of {interval} seconds,
-and the table is asked five times a second whether its row is committed. The run's own time is from
-when Dagster created it to RUN_SUCCESS, with the wait in the run queue and the start of its process.
+A whole stack (`dagster dev`) with an empty queue, at {latency} ms. One message at a time,
+{messages} in all, is put into the queue, at a moment that is random against the sensor's interval of
+{interval} seconds, and the table is asked five times a second whether its row is committed. The
+run's own time is from when Dagster created it to RUN_SUCCESS, with the wait in the run queue and
+the start of its process.
 """
 
 
@@ -55,7 +56,7 @@ class Arrival:
 def measure(bench: Bench, *, quick: bool) -> Measurement:
     """Send one message at a time."""
     messages = _QUICK if quick else _FULL
-    bench.say(f"arrival: {messages} messages, one at a time")
+    bench.say(f"arrival: one message at a time, {messages} in all")
     return summed_up(arrivals(bench, messages, _INTERVAL), quick=quick)
 
 
@@ -107,7 +108,7 @@ def summed_up(came: Sequence[Arrival], *, quick: bool) -> Measurement:
         ],
         tables=[
             Table(
-                f"Seconds of {len(came)} messages",
+                f"Seconds from arrival to row, messages: {len(came)}",
                 ["", "median", "95th percentile", "longest"],
                 [
                     [name, *(rounded(percentile(values, part)) for part in (50, 95, 100))]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dpp_feedback.feedback.events import FeedbackEvent
 
 _FULL, _QUICK = [0, 1_000_000, 5_000_000, 10_000_000], [0, 100_000, 500_000]
-_ROWS = 20_000  # in one measurement
+_ROWS, _QUICK_ROWS = 20_000, 5_000  # in one measurement
 _TIMES = 3
 _PART_OF_EMPTY = 0.7
 _HOW = """\
@@ -77,11 +77,11 @@ class Without:
 
 def measure(bench: Bench, *, quick: bool) -> Measurement:
     """Measure at growing sizes, and at the largest one without one index at a time."""
-    sizes = _QUICK if quick else _FULL
+    sizes, rows = (_QUICK, _QUICK_ROWS) if quick else (_FULL, _ROWS)
     with closing(psycopg.connect(bench.fresh_database(), autocommit=True)) as connection:
-        rates = at_sizes(bench, connection, sizes, _ROWS)
-        without = without_each_index(bench, connection, sizes[-1], _ROWS)
-    return summed_up(rates, without, quick=quick)
+        rates = at_sizes(bench, connection, sizes, rows)
+        without = without_each_index(bench, connection, sizes[-1], rows)
+    return summed_up(rates, without, rows, quick=quick)
 
 
 def at_sizes(
@@ -114,7 +114,9 @@ def without_each_index(
     return measured
 
 
-def summed_up(rates: dict[int, list[Rate]], without: list[Without], *, quick: bool) -> Measurement:
+def summed_up(
+    rates: dict[int, list[Rate]], without: list[Without], rows: int, *, quick: bool
+) -> Measurement:
     """Make the tables, and say what binds."""
     middle = {
         size: Rate(*(median(values) for values in zip(*some, strict=True)))
@@ -133,7 +135,7 @@ def summed_up(rates: dict[int, list[Rate]], without: list[Without], *, quick: bo
     return Measurement(
         name="growth",
         title="Rows stored in a second, while the table grows",
-        how=_HOW.format(rows=_ROWS, times=_TIMES),
+        how=_HOW.format(rows=rows, times=_TIMES),
         goals=[] if quick else [goal],
         tables=[
             Table(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.live import Live
 
 _FULL, _QUICK = 300, 20  # seconds
-_SETTLING = 30  # seconds, after the first runs
+_SETTLING, _QUICK_SETTLING = 30, 5  # seconds, after the first runs
 _ATTEMPTS = 3
 _SECONDS = 300
 _TIMES_DAGSTER = 1.1
@@ -80,7 +80,7 @@ def measure(bench: Bench, *, quick: bool) -> Measurement:
     """Let two stacks idle side by side."""
     seconds = _QUICK if quick else _FULL
     bench.say(f"idle: two stacks for {seconds} seconds")
-    ours, dagster = idle(bench, seconds, _SETTLING)
+    ours, dagster = idle(bench, seconds, _QUICK_SETTLING if quick else _SETTLING)
     return summed_up(ours, dagster, seconds, quick=quick)
 
 

@@ -85,7 +85,7 @@ def test_without_each_index_nothing_is_changed_in_the_end(
 def test_what_binds_is_said_where_the_goal_is_missed(slowest: Rate, met: bool) -> None:
     rates = {0: [Rate(10_000, 1_000)] * 3, 1_000_000: [slowest] * 3}
     without = [Without("", 0, slowest), Without(RECIPIENT, 66, Rate(9_876, 1_234))]
-    found = growth.summed_up(rates, without, quick=False)
+    found = growth.summed_up(rates, without, 20_000, quick=False)
     assert [goal.met for goal in found.goals] == [met]
     assert bool(found.binds) is not met
     assert ("9,876 rows" in found.binds) is not met
@@ -94,4 +94,4 @@ def test_what_binds_is_said_where_the_goal_is_missed(slowest: Rate, met: bool) -
 def test_quick_sizes_judge_nothing() -> None:
     rates = {0: [Rate(10_000, 1_000)], 1_000: [Rate(1, 1_000)]}
     without = [Without("", 0, Rate(1, 1)), Without(RECIPIENT, 1, Rate(1, 1))]
-    assert growth.summed_up(rates, without, quick=True).goals == []
+    assert growth.summed_up(rates, without, 20_000, quick=True).goals == []

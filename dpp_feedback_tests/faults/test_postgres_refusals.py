@@ -165,7 +165,7 @@ def test_a_database_that_stays_read_only_has_no_further_message_received(
 def test_a_connection_cut_for_idling_in_a_transaction_is_no_refusal(
     queues: Queues, drain: Drain, way: Front, naps: Naps, database: Database, statement: str
 ) -> None:
-    """As when this machine or the network stands still: the error does not mean the row, nor the database."""
+    """As when this machine stands still: the error means neither the row nor the database."""
     queues.publish(bodies=[bounce(1), "poison"])
 
     def stand_still() -> None:
