@@ -31,8 +31,8 @@ _SEED = 11
 _INTERVAL = feedback_queue_sensor.minimum_interval_seconds or 30
 _HOW = """\
 A whole stack (`dagster dev`) with an empty queue, at {latency} ms. One message at a time,
-{messages} in all, is put into the queue, at a moment that is random against the sensor's interval of
-{interval} seconds, and the table is asked five times a second whether its row is committed. The
+{messages} in all, is put into the queue, at a moment that is random against the sensor's interval
+of {interval} seconds, and the table is asked five times a second whether its row is committed. The
 run's own time is from when Dagster created it to RUN_SUCCESS, with the wait in the run queue and
 the start of its process.
 """

@@ -73,7 +73,8 @@ class Calls:
                 sock_read=READ_SECONDS,
             ),
             proxy=self._proxy(),
-        ) as self._http:
+        ) as http:
+            self._http = http
             try:
                 yield
             finally:

@@ -11,7 +11,6 @@ from dagster import validate_run_config
 
 from dpp_feedback.definitions import defs
 from dpp_feedback.ingest import process_feedback
-from dpp_feedback.queue import Depth
 from dpp_feedback.resources import FeedbackQueue
 from dpp_feedback.sensors import Past, feedback_queue_sensor, runs_to_launch
 

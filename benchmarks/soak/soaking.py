@@ -150,8 +150,8 @@ class Soaking:
         timer = Timer(self._seconds, ended.set)
         timer.start()
         everybody = (self._publishing, worker, self._fresh, self._faults)
-        try:
-            with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor() as pool:
+            try:
                 going = [pool.submit(one.go_on, ended) for one in everybody]
                 going.append(pool.submit(self._count_connections, ended))
                 for one in as_completed(going):
@@ -159,8 +159,9 @@ class Soaking:
                         ended.set()
                 for one in going:
                     one.result()
-        finally:
-            timer.cancel()
+            finally:  # Ctrl-C, too
+                ended.set()
+                timer.cancel()
 
     def _count_connections(self, ended: Event) -> None:
         while not ended.wait(1):
