@@ -30,7 +30,7 @@ from dpp_feedback.drained import (
 )
 from dpp_feedback.errors import PassingError
 from dpp_feedback.feedback.glance import events_of
-from dpp_feedback.garbage import uncollected
+from dpp_feedback.garbage import collected_again, uncollected
 from dpp_feedback.look import holding_seconds
 from dpp_feedback.messages import Depth, Message, Taken
 from dpp_feedback.plainly import told_plainly
@@ -229,6 +229,7 @@ def acknowledge_messages(
                 f"{len(failed)} messages are stored, but not acknowledged; if they come again, "
                 f"they count as duplicates: {_why(failed)}"
             )
+    collected_again()
     seconds = {**persisted.seconds, "acknowledge": perf_counter() - start}
     return dg.Output(
         None,
