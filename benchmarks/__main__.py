@@ -6,6 +6,8 @@ from all the files that are there. A goal that is missed is said, and no error.
 
 from __future__ import annotations
 
+import signal
+import sys
 from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -42,6 +44,7 @@ QUICK_FOLDER = FOLDER / "quick"
 def main(quick: bool, only: tuple[str, ...]) -> None:
     """Measure, and write the page."""
     console, began = Console(), perf_counter()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     folder = QUICK_FOLDER if quick else FOLDER
     measured = []
     with Bench.started(folder) as bench:

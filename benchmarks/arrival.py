@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.bench import Bench, Queue
     from benchmarks.live import Live
 
-_FULL, _QUICK = 20, 1
+_FULL, _QUICK = 12, 1
 _LATENCY_MS = 10
 _QUIET_SECONDS = 5  # before the next message may come
 _SECONDS = 300

@@ -122,10 +122,11 @@ def parse_messages(
         uncollected(),
     ):
         while waiting:
-            message = waiting.pop()
+            message = waiting[-1]
             if isinstance(message, Message):
                 message = Read.of(message, keep_body=received.keep_bodies)
             read.append(message)
+            waiting.pop()  # last: at every moment it stands in one of them, to be handed back
         read.sort(key=lambda message: (message.sent_at, message.id))
     return Parsed(read, received.source, {**received.seconds, "parse": perf_counter() - start})
 

@@ -559,7 +559,7 @@ def test_what_could_not_be_deleted_is_in_the_record(
     ("where", "config", "error"),
     [
         ("queue.Queue.receive", {}, AwsUnavailable("SQS is away.")),
-        ("ingest.parse", {}, ZeroDivisionError("jane@example.org")),
+        ("drained.parse", {}, ZeroDivisionError("jane@example.org")),
         ("store.Store.insert", {}, DatabaseRefused("Postgres refuses.")),
         ("ingest.sorted_out", {"reasons": ["readable"]}, ZeroDivisionError("jane@example.org")),
     ],
