@@ -39,7 +39,7 @@ def describe(database_url: str) -> dict[str, str]:
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "Python": platform.python_version(),
         "PostgreSQL": f"{settings['server_version']} ({postgres})",
         **{name: version(name) for name in _PACKAGES},
