@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from dpp_feedback.cli import main
 from dpp_feedback.feedback.glance import events_of
 from dpp_feedback.feedback.parser import parse
+from dpp_feedback.messages import sha256_of, size_of
 from dpp_feedback.rejects import Reject
 from dpp_feedback.resources import FeedbackQueue
 from dpp_feedback.store import Store
@@ -66,9 +67,12 @@ def store(environment: dict[str, str]) -> Store:
 
 
 def reject(message_id: str, **changes: Any) -> Reject:
+    body = changes.get("body", BOUNCE)
     said: dict[str, Any] = {
         "message_id": message_id,
-        "body": BOUNCE,
+        "body_sha256": sha256_of(body),
+        "body_bytes": size_of(body),
+        "body": body,
         "reason": "refused_by_database",
         "detail": "22001: value too long",
         "kind": "Bounce",
