@@ -53,7 +53,7 @@ def _lines(axes: Axes, plot: Plot) -> None:
         axes.plot(
             [x for x, _ in points], [y for _, y in points], color=colour, marker="o", label=name
         )
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.05)  # no marker is cut
     axes.grid(axis="y", color=LIGHT.volume)
 
 

@@ -242,7 +242,8 @@ def _actions_of_the_product() -> set[str]:
 def _called(
     node: ast.Call, method: str, names: dict[str, str], methods: dict[str, str]
 ) -> set[str]:
-    if method == "_call":  # ses.py's: service, operation
+    # ses.py's: service, operation. sqs_calls.py's and queue.py's: operation, request.
+    if method in {"_call", "call", "_in_batches"}:
         words = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
         return {names[str(word)] for word in words if word in names}
     assert isinstance(node.func, ast.Attribute)

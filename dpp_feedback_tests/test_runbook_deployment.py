@@ -24,9 +24,10 @@ import yaml
 from dotenv import dotenv_values
 
 from dpp_feedback.definitions import defs
-from dpp_feedback.drain_config import MAX_MESSAGES
+from dpp_feedback.drain_config import LARGEST, MAX_MESSAGES
 from dpp_feedback.ingest import process_feedback
 from dpp_feedback.local import ports
+from dpp_feedback.messages import MOST_IN_FLIGHT
 from dpp_feedback.resources import FeedbackQueue
 from dpp_feedback_tests.another_team import ACCOUNT, PRODUCTION, Operator
 from dpp_feedback_tests.aws_front import front
@@ -456,12 +457,14 @@ def test_kubectl_is_only_asked_about_what_is_applied(world: World) -> None:
 def test_the_figures_of_the_page_are_those_of_the_code() -> None:
     instance = yaml.safe_load(_instance())
     runs = instance["concurrency"]["runs"]["max_concurrent_runs"]
-    assert f"N x {MAX_MESSAGES:,} messages" in PAGE
-    assert f"N = {runs} (max_concurrent_runs in dagster.yaml)" in PAGE
+    text = " ".join(PAGE.split())
+    assert f"launches drains of {MAX_MESSAGES:,} to {LARGEST:,} messages" in text
+    assert f"N x size = {MOST_IN_FLIGHT:,} messages in flight" in text
+    assert f"N = {runs} at most (max_concurrent_runs in dagster.yaml)" in text
     asked = [c["resources"]["requests"] for _, _, c in containers(overlay("production"))]
     cpu = sum(int(each["cpu"].removesuffix("m")) for each in asked)
     memory = sum(int(each["memory"].removesuffix("Mi")) for each in asked)
-    assert f"{cpu}m CPU and {memory} MiB all the time" in " ".join(PAGE.split())
+    assert f"{cpu}m CPU and {memory} MiB all the time" in text
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:
