@@ -201,9 +201,14 @@ def binds(found: list[At]) -> str:
         said.append(
             f"At {at.latency_ms} ms the process used its processor for "
             f"{rounded(one.cpu_seconds)} of {rounded(one.seconds)} seconds, and {slowest} took "
-            f"{rounded(one.steps[slowest])} of them."
+            f"{rounded(one.steps[slowest])} of them; what no op took, "
+            f"{rounded(one.seconds - sum(one.steps.values()))}, is the same for any number of "
+            "messages."
         )
-    return " ".join(said)
+    return (
+        f"{' '.join(said)} That is Dagster's record of the run, imports and connecting; so larger "
+        "runs are faster, as the table of their memory shows."
+    )
 
 
 def per_message(one: Drain | Cost) -> float:

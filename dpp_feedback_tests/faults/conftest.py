@@ -17,7 +17,6 @@ import dagster as dg
 import psycopg
 import pytest
 
-from benchmarks.loopback_sqs.control import LoopbackSqs
 from dpp_feedback import queue, sqs_calls
 from dpp_feedback.definitions import defs
 from dpp_feedback.feedback.events import Ignored, Rejected
@@ -33,6 +32,8 @@ from dpp_feedback_tests.feedback.bodies import in_sns
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from benchmarks.loopback_sqs.control import LoopbackSqs
 
 NOON = datetime(2026, 2, 17, 12, tzinfo=UTC)  # when the traffic happened
 VISIBILITY = 30  # seconds; a run receives for at most a third of it
@@ -126,22 +127,6 @@ class Queues:
         found = self.account()
         accounting.assert_nothing_lost(found, self.published)
         return found
-
-
-@pytest.fixture(scope="session")
-def _server() -> Iterator[LoopbackSqs]:
-    with LoopbackSqs() as server:
-        yield server
-
-
-@pytest.fixture
-def loopback(_server: LoopbackSqs) -> Iterator[LoopbackSqs]:
-    """The SQS, one process for all tests; without faults at the beginning of each."""
-    _server.reset_stats()
-    yield _server
-    _server.faults([])
-    _server.latency(0)
-    _server.short_receives(None)
 
 
 @pytest.fixture

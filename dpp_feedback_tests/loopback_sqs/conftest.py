@@ -9,28 +9,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from benchmarks.loopback_sqs.control import LoopbackSqs
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mypy_boto3_sqs import SQSClient
-
-
-@pytest.fixture(scope="session")
-def _server() -> Iterator[LoopbackSqs]:
-    with LoopbackSqs() as server:
-        yield server
-
-
-@pytest.fixture
-def loopback(_server: LoopbackSqs) -> Iterator[LoopbackSqs]:
-    """The server, without faults; a test names its queues for itself."""
-    _server.reset_stats()
-    yield _server
-    _server.faults([])
-    _server.latency(0)
-    _server.short_receives(None)
 
 
 @pytest.fixture
