@@ -27,6 +27,7 @@ from dpp_feedback.local.poison import control
 from dpp_feedback.local.traffic import traffic
 from dpp_feedback_tests.faults import accounting
 from dpp_feedback_tests.faults.accounting import Account, Fate, Published, Sent
+from dpp_feedback_tests.faults.postgres import Front, Naps, front
 from dpp_feedback_tests.feedback.bodies import in_sns
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 2, 17, 12, tzinfo=UTC)  # when the traffic happened
 VISIBILITY = 30  # seconds; a run receives for at most a third of it
 MAX_RECEIVES = 5
+BATCH = 100  # rows in one statement, where a test has a `way`: a run then has several
 _MOST_DRAINS = 40
 
 
@@ -243,3 +245,18 @@ def _expected(message_id: str, body: str) -> Sent:
     elif isinstance(outcome, Ignored):
         fate = "ignored"
     return Sent(message_id, fate, frozenset(event.dedupe_key for event in events_of(outcome)))
+
+
+@pytest.fixture
+def way(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    """The product's way to the database, in batches of 100 rows."""
+    monkeypatch.setattr("dpp_feedback.store.BATCH", BATCH)
+    with front(queues.database_url) as own:
+        monkeypatch.setenv("DATABASE_URL", own.url)
+        yield own
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> Naps:
+    """Pauses between tries are noted, and not slept."""
+    return Naps.instead_of_sleeping(monkeypatch)

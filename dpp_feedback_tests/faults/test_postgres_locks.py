@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from dpp_feedback_tests.failures import failure
-from dpp_feedback_tests.faults.conftest import MAX_RECEIVES, numbers
-from dpp_feedback_tests.faults.postgres import INSERT, Front, Naps, beside, front
+from dpp_feedback_tests.faults.conftest import BATCH, MAX_RECEIVES, numbers
+from dpp_feedback_tests.faults.postgres import INSERT, Front, Naps, beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,27 +24,12 @@ if TYPE_CHECKING:
     Database = psycopg.Connection[tuple[Any, ...]]
 
 MESSAGES = 200
-BATCH = 100
 LAST_COUNTER = """
 UPDATE public.ses_feedback_daily_totals SET count = count WHERE ctid = (
   SELECT ctid FROM public.ses_feedback_daily_totals ORDER BY notification_type DESC LIMIT 1
 )
 """
 EVERY_COUNTER = "UPDATE public.ses_feedback_daily_counts SET count = count"
-
-
-@pytest.fixture
-def way(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    """The product's way to the database, in batches of 100 rows."""
-    monkeypatch.setattr("dpp_feedback.store.BATCH", BATCH)
-    with front(queues.database_url) as own:
-        monkeypatch.setenv("DATABASE_URL", own.url)
-        yield own
-
-
-@pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> Naps:
-    return Naps.instead_of_sleeping(monkeypatch)
 
 
 @pytest.fixture

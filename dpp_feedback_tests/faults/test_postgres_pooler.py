@@ -49,11 +49,6 @@ def way(queues: Queues, pooler: PgBouncer, monkeypatch: pytest.MonkeyPatch) -> I
         yield own
 
 
-@pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> Naps:
-    return Naps.instead_of_sleeping(monkeypatch)
-
-
 @pytest.mark.usefixtures("way")
 def test_a_drain_through_a_transaction_pooler_is_exact_and_prepares_nothing(
     queues: Queues, drain: Drain, pooler: PgBouncer

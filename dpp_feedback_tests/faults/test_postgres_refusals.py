@@ -26,23 +26,8 @@ if TYPE_CHECKING:
     Database = psycopg.Connection[tuple[Any, ...]]
 
 MESSAGES = 400
-BATCH = 100
 BAD = "bad@example.org"
 EVENTS = "public.ses_feedback_events"
-
-
-@pytest.fixture
-def way(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    """The product's way to the database, in batches of 100 rows."""
-    monkeypatch.setattr("dpp_feedback.store.BATCH", BATCH)
-    with front(queues.database_url) as own:
-        monkeypatch.setenv("DATABASE_URL", own.url)
-        yield own
-
-
-@pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> Naps:
-    return Naps.instead_of_sleeping(monkeypatch)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from dpp_feedback.local import ports
 from dpp_feedback_tests.failures import failure
-from dpp_feedback_tests.faults.conftest import MAX_RECEIVES, numbers
+from dpp_feedback_tests.faults.conftest import BATCH, MAX_RECEIVES, numbers
 from dpp_feedback_tests.faults.postgres import INSERT, Front, Naps, Server, front
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from dpp_feedback_tests.faults.conftest import Drain, Queues
 
 MESSAGES = 400
-BATCH = 100  # of rows: a run then has several
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +41,6 @@ def database_url(server: Server) -> str:
     name = f"test_{uuid4().hex}"
     server.create_database(name)
     return server.url(name)
-
-
-@pytest.fixture
-def way(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    """The product's way to the database, in batches of 100 rows."""
-    monkeypatch.setattr("dpp_feedback.store.BATCH", BATCH)
-    with front(queues.database_url) as own:
-        monkeypatch.setenv("DATABASE_URL", own.url)
-        yield own
-
-
-@pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> Naps:
-    return Naps.instead_of_sleeping(monkeypatch)
 
 
 def test_while_postgres_is_down_no_message_is_received_however_long_it_takes(
