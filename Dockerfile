@@ -6,7 +6,8 @@
 # The root file system may be read-only; /tmp must be writable, and a folder with dagster.yaml lies at
 # /opt/dagster/home. k8s/ does both.
 
-# Tag and digest, of all architectures. Another base needs Python 3.11 or newer as python3.
+# Tag and digest, of all architectures. Another base needs Python 3.11 as python3 and a
+# glibc of 2.36 or newer: requirements/image.txt has the hashes of wheels for these.
 ARG BASE=python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE} AS builder
@@ -15,21 +16,23 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-COPY constraints.txt pyproject.toml ./
 ENV PATH=/opt/venv/bin:$PATH \
-    PIP_CONSTRAINT=/build/constraints.txt \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
 # The dependencies first, and alone: a change of the code does not install them again. Wheels only,
-# so that no package runs code of its own here, nor asks for a compiler.
+# so that no package runs code of its own here, nor asks for a compiler; and only those whose hashes
+# are in the repository, whatever the package index hands out. The files are whole, `pip check` looks.
+COPY requirements ./requirements
 RUN python3 -m venv /opt/venv \
-    && python3 -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["kubernetes"], sep="\n")' > requirements.txt \
-    && pip install --no-compile --only-binary :all: -r requirements.txt
-COPY LICENSE README.md ./
+    && pip install --no-compile --no-deps --only-binary :all: --require-hashes -r requirements/image.txt \
+    && python3 -m venv builder \
+    && builder/bin/pip install --no-deps --only-binary :all: --require-hashes -r requirements/build.txt
+COPY LICENSE README.md pyproject.toml ./
 COPY docs ./docs
 COPY migrations ./migrations
 COPY dpp_feedback ./dpp_feedback
-RUN pip install --no-compile --no-deps . && pip check
+RUN builder/bin/pip wheel --no-index --no-build-isolation --no-deps --wheel-dir dist . \
+    && pip install --no-compile --no-index --no-deps dist/*.whl && pip check
 # What runs nowhere, a third of it all: tests, C sources, source maps of the pages, debugging symbols,
 # and a second Kubernetes client, for asyncio. Then bytecode for the rest, since a container cannot
 # keep its own; unchecked, so that a builder may set the times of the files.

@@ -16,7 +16,7 @@ BASE    ?=
 SOURCE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster image test-image bench soak screenshots lint lint-manifests format constraints clean
+.PHONY: help run test test-cluster image test-image bench soak fuzz screenshots lint lint-manifests format constraints licences sbom audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,13 +44,18 @@ bench: $(VENV)/ready ## Measure, and write docs/performance.md (QUICK=1: under 3
 soak: $(VENV)/ready ## Half an hour of drains and faults, then the account (MINUTES=, RATE=, SEED=)
 	@$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --rate $(RATE) --seed $(SEED)
 
+fuzz: $(VENV)/ready ## Hostile bodies for half an hour, through everything that reads one (MINUTES=, SEED=)
+	@$(BIN)/pytest dpp_feedback_tests/hostile/test_fuzz.py -s --fuzz-minutes $(MINUTES) --fuzz-seed $(SEED)
+
 screenshots: $(VENV)/ready ## Dagster's pages over a month with an incident, into screenshots/ (needs Debian's chromium)
 	@$(BIN)/pytest dpp_feedback_tests/screenshots --screenshots screenshots $(ARGS)
 
-lint: $(VENV)/ready ## ruff and mypy
+lint: $(VENV)/ready ## ruff, mypy, bandit, and zizmor over the workflows
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive benchmarks dpp_feedback supply_chain
+	@$(BIN)/zizmor --offline --no-progress --quiet --strict-collection --persona auditor .github
 
 lint-manifests: $(VENV)/ready ## checkov over the manifests of production, in an environment of its own
 	@test -x $(VENV)/checkov/bin/checkov || { $(PYTHON) -m venv $(VENV)/checkov; $(VENV)/checkov/bin/pip --disable-pip-version-check install --quiet checkov==3.3.30; }
@@ -61,10 +66,20 @@ format: $(VENV)/ready ## Let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-constraints: $(VENV)/ready ## Write constraints.txt from what is installed now
+constraints: $(VENV)/ready ## Write constraints.txt from what is installed now, and requirements/ with the wheels' hashes
 	@{ echo "# The versions that were tested together; pyproject.toml has the ranges. Written by"; \
 	   echo "# \`make constraints\`: a constraints file, so that it names versions and no address."; \
 	   $(BIN)/pip --disable-pip-version-check freeze --exclude-editable; } > constraints.txt
+	@$(BIN)/python -m supply_chain.pins
+
+licences: $(VENV)/ready ## Write docs/licences.md; fails on a licence that nobody has allowed
+	@$(BIN)/python -m supply_chain.licences
+
+sbom: $(VENV)/ready ## Write dist/dpp-feedback.cdx.json: what the image installs, for CycloneDX
+	@$(BIN)/python -m supply_chain.sbom dist/dpp-feedback.cdx.json
+
+audit: $(VENV)/ready ## Look for advisories about what the image installs (needs the internet)
+	@$(BIN)/python -m supply_chain.audit
 
 clean: ## Remove the environment and the caches (the local stack's data stay: `dpp-feedback down --wipe`)
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

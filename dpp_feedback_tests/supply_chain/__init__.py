@@ -1,0 +1,1 @@
+"""What a package, a workflow or a base image of somebody else could do to us."""
