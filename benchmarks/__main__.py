@@ -28,6 +28,7 @@ NAMES = (
     "memory",
     "parallel",
     "growth",
+    "migrations",
     "backlog",
     "arrival",
     "idle",

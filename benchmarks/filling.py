@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from psycopg import sql
+
 from dpp_feedback.daily_counts import DailyCounts
 
 if TYPE_CHECKING:
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
 _FIRST = datetime(2025, 8, 1, tzinfo=UTC)
 _APART = timedelta(days=180) / 10_000_000
 _AT_ONCE = 250_000
+_EVENTS = sql.Identifier("public", "ses_feedback_events")
 
 # 90 of 100 are deliveries, 8 bounces, 2 complaints. One of three million people each, some of whom
 # get many mails; seven in ten are at three providers, the rest at twenty thousand domains.
 _FILL = """
-INSERT INTO public.ses_feedback_events (
+INSERT INTO {table} (
   notification_type, ses_message_id, feedback_id, source, primary_recipient, bounce_type,
   bounce_sub_type, type_data, configuration_set, event_at, sns_message_id, dedupe_key
 )
@@ -82,11 +85,20 @@ def fill(connection: psycopg.Connection[Any], begin: int, end: int) -> None:
         begin: how many there are.
         end: how many there shall be.
     """
-    for start in range(begin, end, _AT_ONCE):
-        numbers = {"begin": start, "end": min(start + _AT_ONCE, end)}
-        connection.execute(_FILL, {"first": _FIRST, "apart": _APART, **numbers})
+    add(connection, begin, end)
     if end > begin:
         DailyCounts(connection).mend(moment(begin).date(), moment(end).date())
     connection.execute("VACUUM (ANALYZE) public.ses_feedback_events")
     connection.execute("VACUUM (ANALYZE) public.ses_feedback_daily_counts")
     connection.execute("CHECKPOINT")
+
+
+def add(
+    connection: psycopg.Connection[Any], begin: int, end: int, table: sql.Identifier = _EVENTS
+) -> None:
+    """Add the events alone, which nothing counts; `table` has the columns of the events'."""
+    for start in range(begin, end, _AT_ONCE):
+        numbers = {"begin": start, "end": min(start + _AT_ONCE, end)}
+        connection.execute(
+            sql.SQL(_FILL).format(table=table), {"first": _FIRST, "apart": _APART, **numbers}
+        )

@@ -38,7 +38,7 @@ def text(found: Sequence[Result], pictures: str) -> str:
         pictures: the folder of the pictures, from the page.
     """
     # Markdown has nothing to escape here: the words are those of the measurements' modules.
-    templates = Environment(  # noqa: S701
+    templates = Environment(  # noqa: S701 - it is Markdown
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,1 @@
+"""Tests of the database on every version of PostgreSQL that is supported."""
