@@ -108,10 +108,11 @@ find_queue() { # name; sets $url and $tag
   fi
 }
 
-find_topic() { # ARN; sets $policy and $tag
-  policy='' tag=''
+find_topic() { # ARN; sets $policy, $signs and $tag
+  policy='' signs='' tag=''
   if ask sns get-topic-attributes --topic-arn "$1" --query Attributes.Policy; then
     policy=$answer
+    signs=$(call sns get-topic-attributes --topic-arn "$1" --query Attributes.SignatureVersion)
     tag=$(call sns list-tags-for-resource --resource-arn "$1" \
       --query "Tags[?Key=='made-by'].Value | [0]")
   elif [[ $said != *NotFound* ]]; then
@@ -133,7 +134,7 @@ find_all() {
   queue_url=$url queue_tag=$tag
   for i in 0 1 2; do
     find_topic "${arns[i]}"
-    policies[i]=$policy topic_tags[i]=$tag
+    policies[i]=$policy signatures[i]=$signs topic_tags[i]=$tag
   done
 }
 
@@ -257,6 +258,11 @@ set_topic() { # number
   if [[ $(compact <<<"${policies[$1]}") != "$wanted" ]]; then
     change sns set-topic-attributes --topic-arn "$arn" --attribute-name Policy \
       --attribute-value "$wanted"
+    if [[ $became == unchanged ]]; then became=changed; fi
+  fi
+  if [[ ${signatures[$1]} != 2 ]]; then # SHA256; by default SNS signs with SHA1
+    change sns set-topic-attributes --topic-arn "$arn" --attribute-name SignatureVersion \
+      --attribute-value 2
     if [[ $became == unchanged ]]; then became=changed; fi
   fi
   report "${topics[$1]}" "$became"
@@ -426,7 +432,7 @@ write_env() { # lines
 find_account
 queue_arn="arn:$partition:sqs:$region:$account:$queue"
 dlq_arn="arn:$partition:sqs:$region:$account:$dlq"
-arns=() policies=() topic_tags=() heard=() headers=() destinations=''
+arns=() policies=() signatures=() topic_tags=() heard=() headers=() destinations=''
 for i in 0 1 2; do arns[i]="arn:$partition:sns:$region:$account:${topics[i]}"; done
 find_all
 if [[ -n $identity ]]; then find_notifications; fi

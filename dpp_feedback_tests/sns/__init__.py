@@ -1,0 +1,1 @@
+"""Signatures, certificates and topics of SNS."""
