@@ -6,7 +6,7 @@ Finds the SES payloads and says what carried them. What a payload means is parse
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -31,7 +31,7 @@ _ACCOUNT_EVENTS = ("Advisor Recommendation", "Sending Status", "AWS ")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One SES payload and how it came.
+    """One SES payload and how it came; nothing of the body is in its repr.
 
     Attributes:
         payload: the object that holds `notificationType` or `eventType`.
@@ -40,23 +40,55 @@ class Record:
         sent: the time of the innermost envelope that has one, as it stands there.
     """
 
-    payload: dict[str, Any]
+    payload: dict[str, Any] = field(repr=False)
     envelopes: tuple[str, ...] = ()
     sns_message_id: str | None = None
-    sent: object = None
+    sent: object = field(default=None, repr=False)
 
 
 _Found: TypeAlias = "Iterator[Record | Ignored | Rejected]"
 
 
-def open_body(body: str | bytes) -> list[Record | Ignored | Rejected]:
-    """Find the SES payloads of one message body, in order.
+def outermost(body: str | bytes) -> object:
+    """Decode a body, once: what is verified is then what is read.
+
+    Duplicate keys of an object: the last one counts, as in PostgreSQL's jsonb.
+
+    Returns:
+        The JSON value; the text itself where the body is no single JSON document.
+
+    Raises:
+        Refused: it is empty, too large or no UTF-8.
+    """
+    stripped = _decode(body).strip(_BLANK)
+    if not stripped:
+        raise Refused(RejectedReason.EMPTY, "the body is empty")
+    try:
+        return _load(stripped)
+    except ValueError:
+        return stripped
+
+
+def is_sns(value: object) -> bool:
+    """Whether a decoded body is read as SNS's envelope: it has a `Type` or a `Message`.
+
+    One that holds SES's own keys beside these is not: it is read as SES's payload.
+    """
+    if not isinstance(value, dict) or "notificationType" in value or "eventType" in value:
+        return False
+    return "Type" in value or "Message" in value
+
+
+def open_body(value: object) -> list[Record | Ignored | Rejected]:
+    """Find the SES payloads of one decoded body, in order.
 
     Never raises for what a body holds; a part that cannot be read is `Rejected` in its place.
-    Duplicate keys of an object: the last one counts, as in PostgreSQL's jsonb.
+
+    Args:
+        value: as `outermost` returns it.
     """
     try:
-        found = list(islice(_open(_decode(body), Record({}), _MAX_LAYERS), _MAX_RECORDS + 1))
+        found = list(islice(_open(value, Record({}), _MAX_LAYERS), _MAX_RECORDS + 1))
     except Refused as refused:
         return [Rejected(refused.reason, refused.detail)]
     if len(found) > _MAX_RECORDS:
@@ -90,7 +122,7 @@ def _open(value: object, seen: Record, layers: int) -> _Found:
         raise wrong_type("the body", value, "an object")
     elif "notificationType" in value or "eventType" in value:
         yield _record(value, seen)
-    elif "Type" in value or "Message" in value:
+    elif is_sns(value):
         yield from _open_sns(value, seen, layers)
     elif "detail-type" in value:
         yield from _open_eventbridge(value, seen, layers)

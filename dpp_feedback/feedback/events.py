@@ -5,7 +5,7 @@ Values only. How they are read from a body is parser.py's business; how they are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackEvent:
     """What SES says happened to one mail for one recipient: a row of `ses_feedback_events`.
+
+    Addresses and details stay out of its repr, and so out of logs.
 
     Attributes:
         notification_type: SES's `notificationType` or `eventType`, verbatim ("Bounce").
@@ -37,11 +39,11 @@ class FeedbackEvent:
     notification_type: str
     ses_message_id: str
     feedback_id: str | None
-    source: str | None
-    primary_recipient: str | None
+    source: str | None = field(repr=False)
+    primary_recipient: str | None = field(repr=False)
     bounce_type: str | None
     bounce_sub_type: str | None
-    type_data: dict[str, Any]
+    type_data: dict[str, Any] = field(repr=False)
     configuration_set: str | None
     event_at: datetime
     sns_message_id: str | None
@@ -71,6 +73,10 @@ class RejectedReason(StrEnum):
     MISSING_DETAILS = "missing_details"
     WRONG_TYPE = "wrong_type"
     BAD_TEXT = "bad_text"
+    UNSIGNED = "unsigned"
+    BAD_SIGNATURE = "bad_signature"
+    BAD_CERTIFICATE = "bad_certificate"
+    TOPIC_NOT_ALLOWED = "topic_not_allowed"
     PARSER_ERROR = "parser_error"
     REFUSED_BY_DATABASE = "refused_by_database"
 

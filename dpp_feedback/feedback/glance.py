@@ -12,14 +12,16 @@ from sys import intern
 from typing import TYPE_CHECKING
 
 from dpp_feedback.feedback.events import Rejected
-from dpp_feedback.feedback.kinds import DETAIL_TYPES, documented_name
-from dpp_feedback.feedback.parser import parse
+from dpp_feedback.feedback.kinds import DETAIL_TYPES, KINDS, documented_name
+from dpp_feedback.feedback.parser import anything, parse
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from dpp_feedback.feedback.events import FeedbackEvent, Outcome
+    from dpp_feedback.feedback.parser import Admit
 
+_KINDS = 100  # of one body; SES has ten, and a megabyte may name 30,000
 # A key of JSON text and the start of its value, at any depth of encoding. Possessive quantifiers
 # (*+) keep the search linear in a megabyte of backslashes or blanks.
 _COLON = r'\\*+"\s*+:\s*+\\*+"'
@@ -39,8 +41,8 @@ class Glance:
 
     Attributes:
         outcome: what the present parser makes of it.
-        kinds: notification types of its events, sorted, each once; of a body that is ignored or
-            rejected, what its text names too. Empty if it names none.
+        kinds: notification types of its events, sorted, each once, at most 100; of a body that is
+            ignored or rejected, what its text names too. Empty if it names none.
         topic_arn: what the SNS envelope says; nobody has verified it. None without one.
     """
 
@@ -49,21 +51,23 @@ class Glance:
     topic_arn: str | None
 
 
-def glance(body: str, sent_at: datetime) -> Glance:
+def glance(body: str, sent_at: datetime, admit: Admit = anything) -> Glance:
     """Look at a body; takes time in proportion to its length.
 
     Args:
         body: as SQS delivered it. None raises anything.
         sent_at: the queue's `SentTimestamp`, aware.
+        admit: see `parser.Admit`.
 
     Raises:
         ValueError: `sent_at` has no time zone.
     """
-    outcome = parse(body, sent_at)
+    outcome = parse(body, sent_at, admit)
     kinds = {event.notification_type for event in events_of(outcome)}
     if not isinstance(outcome, tuple):
         kinds |= _named(body)
-    return Glance(outcome, tuple(sorted(kinds)), topic_of(body))
+    kept = sorted(kinds, key=lambda kind: (kind not in KINDS, kind))[:_KINDS]
+    return Glance(outcome, tuple(sorted(kept)), topic_of(body))
 
 
 def topic_of(body: str) -> str | None:

@@ -6,11 +6,11 @@ The rules of both SES formats: notifications (`notificationType`) and event publ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import to_json
 
-from dpp_feedback.feedback.envelope import Record, open_body
+from dpp_feedback.feedback.envelope import Record, open_body, outermost
 from dpp_feedback.feedback.events import (
     FeedbackEvent,
     Ignored,
@@ -30,6 +30,7 @@ from dpp_feedback.feedback.kinds import (
 from dpp_feedback.feedback.values import Refused, address, details, instant, text, wrong_type
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 PARSER_VERSION = 1
@@ -53,12 +54,24 @@ _NOT_FEEDBACK = {
 }
 
 
-def parse(body: str | bytes, sent_at: datetime) -> Outcome:
+Admit: TypeAlias = "Callable[[object], Rejected | None]"
+"""Says of a decoded body, as `envelope.outermost` returns it, why it may not come in; None: it may.
+
+What it raises is a fault of its own, and none of the body's.
+"""
+
+
+def anything(_value: object) -> None:
+    """Let every body in, whoever wrote it."""
+
+
+def parse(body: str | bytes, sent_at: datetime, admit: Admit = anything) -> Outcome:
     """Read one message body of the queue.
 
     Args:
         body: as SQS delivered it.
         sent_at: the queue's `SentTimestamp`, aware: the event's time where nothing else says it.
+        admit: is asked about the very object that is read afterwards.
 
     Returns:
         Events, one for each recipient SES names; or why there are none.
@@ -69,9 +82,17 @@ def parse(body: str | bytes, sent_at: datetime) -> Outcome:
     if sent_at.tzinfo is None:
         raise ValueError("sent_at has no time zone")
     try:
-        return _together(open_body(body), sent_at)
-    except Exception as error:  # a fault of ours in one body must not stop the others
-        return Rejected(RejectedReason.PARSER_ERROR, f"the parser failed: {type(error).__name__}")
+        value = outermost(body)
+    except Refused as refused:
+        return Rejected(refused.reason, refused.detail)
+    except Exception as error:
+        return _failed(error)
+    if (refusal := admit(value)) is not None:
+        return refusal
+    try:
+        return _together(open_body(value), sent_at)
+    except Exception as error:
+        return _failed(error)
 
 
 def read_record(record: Record, sent_at: datetime) -> Outcome:
@@ -80,6 +101,11 @@ def read_record(record: Record, sent_at: datetime) -> Outcome:
         return _read(record, sent_at)
     except Refused as refused:
         return Rejected(refused.reason, refused.detail)
+
+
+def _failed(error: Exception) -> Rejected:
+    """A fault of ours in one body must not stop the others."""
+    return Rejected(RejectedReason.PARSER_ERROR, f"the parser failed: {type(error).__name__}")
 
 
 def _together(records: list[Record | Ignored | Rejected], sent_at: datetime) -> Outcome:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-# What makes a spreadsheet take text for a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+import re
+
+# What makes a spreadsheet take text for a formula (OWASP, "CSV Injection"), full width too: at the
+# beginning of a cell, and where one begins for a program that separates cells by other characters.
+# Blanks, quotes and marks without width before it are left out by some.
+_FORMULA = re.compile(
+    r"(?:^|(?<=[;|\t\r\n]))(?=[\t\r\n]"
+    r"|(?:[^\S\t\r\n]|[\0\"'\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff])*+"
+    r"[=+\-@\uff1d\uff0b\uff0d\uff20])"
+)
 
 
 def defused(text: str) -> str:
-    """Put a "'" before text that a spreadsheet would take for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """Put a "'" wherever a spreadsheet would begin a formula in text."""
+    return _FORMULA.sub("'", text)

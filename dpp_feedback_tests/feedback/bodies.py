@@ -6,6 +6,7 @@ No tests here, and no rule about SES.
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,11 +38,14 @@ def own_payloads() -> list[str]:
 
 
 def in_sns(message: object, **changes: Any) -> dict[str, Any]:
-    """Wrap a message as SNS does; what is not text is encoded first."""
+    """Wrap a message as SNS does; what is not text is encoded first.
+
+    Where the environment names our topics, it comes from one of them: others are rejected.
+    """
     return {
         "Type": "Notification",
         "MessageId": SNS_ID,
-        "TopicArn": "arn:aws:sns:eu-west-1:111122223333:feedback",
+        "TopicArn": os.environ.get("SNS_BOUNCE_ARN", "arn:aws:sns:eu-west-1:111122223333:feedback"),
         "Message": message if isinstance(message, str) else json.dumps(message),
         "Timestamp": "2026-02-17T12:00:00.250Z",
         **changes,
