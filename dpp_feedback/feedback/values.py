@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from dpp_feedback.feedback.events import RejectedReason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterator, Mapping
 
 MAX_TEXT = 256  # identifiers and type names; SES's ids have about 60 characters
 MAX_ADDRESS = 320  # RFC 5321, 4.5.3.1: 64 for the local part, "@", 255 for the domain
 MAX_NESTING = 32  # levels of details; SES's own have 4
+MAX_VALUES = 32 * 1024  # of details: as many need more than the 64 KiB of a row ("1,")
 _MAX_MAILBOX = 998  # RFC 5322, 2.1.1: no line of a header is longer, display name and all
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -97,9 +98,7 @@ def instant(value: object) -> datetime | None:
         return None
 
 
-def details(
-    value: Mapping[str, Any], leave_out: frozenset[str] = frozenset(), levels: int = MAX_NESTING
-) -> dict[str, Any]:
+def details(value: Mapping[str, Any], leave_out: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Copy a free-form JSON object: keys in snake_case, without nulls, headers and subjects.
 
     NUL characters become U+FFFD: they stand in text a remote mail server wrote, where the meaning
@@ -108,19 +107,29 @@ def details(
     Args:
         value: the object.
         leave_out: its own keys that have a column of their own.
-        levels: how deep objects and lists may be nested in it.
 
     Raises:
-        Refused: it is nested deeper, or holds a number that JSON databases cannot (1e999).
+        Refused: it is nested more than 32 levels deep, has more than 32,768 values, or holds a
+            number that JSON databases cannot (1e999).
     """
+    return _details(value, leave_out, MAX_NESTING, iter(range(MAX_VALUES)))
+
+
+def _details(
+    value: Mapping[str, Any], leave_out: Container[str], levels: int, left: Iterator[int]
+) -> dict[str, Any]:
     return {
-        name: _copy(item, name in _USER_KEYED, levels)
+        name: _copy(item, name in _USER_KEYED, levels, left)
         for key, item in value.items()
         if key not in leave_out and item is not None and (name := _snake_case(key)) not in _PRIVATE
     }
 
 
-def _copy(value: Any, verbatim: bool, levels: int) -> Any:
+def _copy(value: Any, verbatim: bool, levels: int, left: Iterator[int]) -> Any:
+    # Before the copy, not after it: a megabyte of empty lists takes seconds.
+    if next(left, None) is None:
+        detail = f"the details have more than {MAX_VALUES} values"
+        raise Refused(RejectedReason.TOO_LARGE, detail)
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd")
     if isinstance(value, (dict, list)):
@@ -128,10 +137,12 @@ def _copy(value: Any, verbatim: bool, levels: int) -> Any:
             detail = f"the details are nested more than {MAX_NESTING} levels deep"
             raise Refused(RejectedReason.TOO_LARGE, detail)
         if isinstance(value, list):
-            return [_copy(item, verbatim, levels - 1) for item in value]
+            return [_copy(item, verbatim, levels - 1, left) for item in value]
         if not verbatim:
-            return details(value, levels=levels - 1)
-        return {k.replace("\x00", "\ufffd"): _copy(v, True, levels - 1) for k, v in value.items()}
+            return _details(value, (), levels - 1, left)
+        return {
+            k.replace("\x00", "\ufffd"): _copy(v, True, levels - 1, left) for k, v in value.items()
+        }
     if isinstance(value, float) and not math.isfinite(value):
         raise Refused(RejectedReason.NOT_JSON, "a number is too large")
     return value

@@ -12,6 +12,7 @@ import pytest
 
 from dpp_feedback.feedback.envelope import MAX_BODY
 from dpp_feedback.feedback.parser import MAX_EVENTS, MAX_ROWS, MAX_TYPE_DATA
+from dpp_feedback.feedback.values import MAX_VALUES
 from dpp_feedback_tests.feedback.bodies import events, payload, rejected
 
 SECRET = "secret@private.example"
@@ -72,6 +73,11 @@ def test_details_nested_deeply_are_rejected_before_the_stack_is_at_its_end() -> 
 )
 def test_large_details_are_rejected(more: dict[str, object]) -> None:
     assert rejected(with_details(**more)).reason == "too_large"
+
+
+def test_details_of_very_many_values_are_rejected_before_they_are_copied() -> None:
+    assert "more than 32768 values" in rejected(with_details(x=[[]] * MAX_VALUES)).detail
+    assert "bytes" in rejected(with_details(x=[[]] * (MAX_VALUES - 2))).detail  # as many do not fit
 
 
 def test_many_recipients_that_share_large_details_are_rejected() -> None:
