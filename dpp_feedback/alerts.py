@@ -29,6 +29,7 @@ from dpp_feedback.alerting.rules import failed_with_main, judge, run_failed
 from dpp_feedback.alerting.transitions import transitions, unsent
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.notify import SETTINGS, Channels, NobodyTold
+from dpp_feedback.plainly import told_plainly
 from dpp_feedback.resources import AlertChannels, FeedbackQueue
 
 _NO_CHANNEL = f"Nobody is told: no channel is set. Set {SETTINGS}."
@@ -44,6 +45,7 @@ _FAILING = "runs_failing:"
     description="Looks at the queues, the runs and the asset checks, and tells people of what is "
     "wrong: once when it begins, once when it is over. Launches nothing.",
 )
+@told_plainly()
 def feedback_alerts(
     context: dg.SensorEvaluationContext,
     queue: FeedbackQueue,
@@ -79,6 +81,7 @@ def feedback_alerts(
     description="Tells people at once when a job of this code location fails. Of further "
     "failures, and of its end, feedback_alerts tells.",
 )
+@told_plainly()
 def run_failure_alert(
     context: dg.RunFailureSensorContext, alert_channels: AlertChannels
 ) -> dg.SkipReason:

@@ -105,10 +105,25 @@ def _explained(
             "AWS_ENDPOINT_URL and the network; on a laptop start the local stack with "
             "`dpp-feedback up`."
         )
-    said = " ".join(str(error).split())
+    said = f": {' '.join(str(error).split())}" if _quotes_no_value(error) else ""
     return AwsRefused(
-        f"boto3 cannot call {service} ({type(error).__name__}: {said}): check the AWS_... "
+        f"boto3 cannot call {service} ({type(error).__name__}{said}): check the AWS_... "
         "variables, AWS_ENDPOINT_URL and AWS_WEB_IDENTITY_TOKEN_FILE among them."
+    )
+
+
+def _quotes_no_value(error: Exception) -> bool:
+    """Whether the text of an error holds neither credentials nor what was to be sent.
+
+    A key or token with a line break in it makes "Invalid header value", and the value with it;
+    ParamValidationError names what does not fit.
+    """
+    from botocore.exceptions import BotoCoreError, ParamValidationError
+
+    if isinstance(error, ValueError):
+        return str(error).startswith("Invalid endpoint: ")
+    return isinstance(error, BotoCoreError | OSError) and not isinstance(
+        error, ParamValidationError
     )
 
 

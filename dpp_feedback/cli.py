@@ -17,11 +17,15 @@ import click
 
 from dpp_feedback.commands.dlq import dlq
 from dpp_feedback.commands.doctor import doctor
-from dpp_feedback.errors import FeedbackError
+from dpp_feedback.commands.erase import erase
+from dpp_feedback.commands.retention import retention
+from dpp_feedback.errors import FeedbackError, unforeseen
+from dpp_feedback.secrecy import keep_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dpp_feedback.feedback.parser import Admit
     from dpp_feedback.local.incidents import Incident, Month
     from dpp_feedback.local.ledger import Published
     from dpp_feedback.local.traffic import FormatChoice, Notification
@@ -52,6 +56,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except FeedbackError as error:
             raise click.ClickException(str(error)) from None
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            raise RuntimeError(unforeseen(error)).with_traceback(error.__traceback__) from None
 
 
 folder_option = click.option(
@@ -87,6 +95,7 @@ def main() -> None:
     """Amazon SES feedback from SQS into Postgres, with Dagster."""
     from dotenv import load_dotenv
 
+    keep_secrets()
     load_dotenv(Path(".env"))  # as `dagster dev` does; what the environment says goes first
 
 
@@ -256,15 +265,22 @@ def migrate() -> None:
 @main.command()
 @click.argument("file", type=click.File("rb"))
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def explain(file: BinaryIO, as_json: bool) -> None:
+@click.option("--verify", is_flag=True, help="Also look at topic and signature, by the settings.")
+def explain(file: BinaryIO, as_json: bool, verify: bool) -> None:
     """Say what would become of a message body, and why; FILE may be - for standard input.
 
     Exit code: 0 events, 3 ignored, 4 rejected. Where the body says no time at all, the time of
     reading stands for the queue's.
     """
     from dpp_feedback.explain import explain as read
+    from dpp_feedback.feedback.parser import anything
 
-    explained = read(file.read(), _now())
+    admit: Admit = anything
+    if verify:
+        from dpp_feedback.resources import sns_check
+
+        admit = sns_check()
+    explained = read(file.read(), _now(), admit)
     if as_json:
         click.echo(json.dumps(explained.as_json(), indent=2))
     else:
@@ -273,11 +289,17 @@ def explain(file: BinaryIO, as_json: bool) -> None:
         from dpp_feedback.show import explanation
 
         Console(highlight=False).print(explanation(explained))
+        if not verify and any(
+            "SNS notification" in (each.envelopes or ()) for each in explained.records
+        ):
+            click.echo("\nTopic and signature were not looked at: --verify does.")
     sys.exit(EXIT_CODES[explained.outcome])
 
 
 main.add_command(dlq)
 main.add_command(doctor)
+main.add_command(retention)
+main.add_command(erase)
 
 
 def _month(days: int | None, at: datetime, incident: Incident | None) -> Month | None:

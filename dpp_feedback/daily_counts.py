@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpp_feedback.connection import explaining
 from dpp_feedback.feedback.counts import OTHERS, Count
+from dpp_feedback.feedback.escaped import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -59,7 +60,13 @@ COUNTED_COLUMNS = (
     "event_at, notification_type, bounce_type, bounce_sub_type, type_data, source, "
     "configuration_set, primary_recipient"
 )
-"""Columns of `inserted` that `COUNTING` reads."""
+"""Columns of `new` that `COUNTING` reads."""
+
+COUNTED_SOURCE = _KEY["source"]
+"""What the counters take for the source of an event, in terms of its columns."""
+
+COUNTERS = {table: tuple(columns) for table, columns in _COLUMNS.items()}
+"""The tables of counters, and the columns of their keys."""
 
 
 def _added(table: str, rows: str) -> str:
@@ -85,19 +92,20 @@ def _counted(table: str, events: str) -> str:
 
 def _new(table: str) -> str:
     columns = ", ".join(_COLUMNS[table])
-    rows = f"SELECT {columns}, count FROM ({_counted(table, 'inserted')}) AS new"  # noqa: S608
+    rows = f"SELECT {columns}, count FROM ({_counted(table, 'new')}) AS added"  # noqa: S608
     return _added(table, rows)
 
 
 COUNTING = f"counted AS ({_new(_COUNTS)}), totalled AS ({_new(_TOTALS)})"
-"""Two common table expressions that count the rows of a third, named `inserted`."""
+"""Two common table expressions that count the rows of a third, named `new`."""
 
 
-def _mend(table: str, truth: str, day: str) -> str:
+def _mend(table: str, truth: str, day: str, known: str = "true") -> str:
     """Find where a counter and the truth differ, and add the difference, in one statement.
 
     It sees one moment, in which every transaction has both stored and counted its events; adding
-    a difference instead of setting a value lets drains go on counting meanwhile.
+    a difference instead of setting a value lets drains go on counting meanwhile. In the same moment
+    the truth must be `known`.
     """
     columns = ", ".join(_COLUMNS[table])
     rows = f"SELECT {columns}, missing FROM difference"  # noqa: S608 - as all here, of constants
@@ -107,7 +115,7 @@ kept AS (SELECT {columns}, count FROM {table} WHERE {day}),
 difference AS MATERIALIZED (
   SELECT {columns}, coalesce(told.count, 0) - coalesce(kept.count, 0) AS missing
   FROM told FULL JOIN kept USING ({columns})
-  WHERE coalesce(told.count, 0) <> coalesce(kept.count, 0)
+  WHERE coalesce(told.count, 0) <> coalesce(kept.count, 0) AND {known}
 ),
 mended AS ({_added(table, rows)})
 SELECT sum(greatest(missing, 0))::bigint, sum(greatest(-missing, 0))::bigint
@@ -115,9 +123,12 @@ FROM difference HAVING count(*) > 0
 """  # noqa: S608
 
 
+# The floor stands in the record before the first event goes (removal/record.py).
+_REMOVALS = "public.ses_feedback_removals WHERE kind = 'retention'"
+_FLOOR = f"SELECT (max(events_before) AT TIME ZONE 'UTC')::date FROM {_REMOVALS}"  # noqa: S608
+_DAY_BEGINS = "%(day)s::date::timestamp AT TIME ZONE 'UTC'"
 _OF_DAY = (
-    "event_at >= %(day)s::date::timestamp AT TIME ZONE 'UTC' "
-    "AND event_at < (%(day)s::date + 1)::timestamp AT TIME ZONE 'UTC'"
+    f"event_at >= {_DAY_BEGINS} AND event_at < (%(day)s::date + 1)::timestamp AT TIME ZONE 'UTC'"
 )
 _EVENTS = f"(SELECT * FROM public.ses_feedback_events WHERE {_OF_DAY}) AS event"  # noqa: S608
 _TOTALS_COLUMNS = ", ".join(_COLUMNS[_TOTALS])
@@ -128,6 +139,8 @@ _MEND = (
         _counted(_COUNTS, _EVENTS),
         # Where no event is left of a day they have been removed, and their counts outlive them.
         "day = %(day)s AND EXISTS (SELECT FROM told)",
+        # The same of a day whose events begin to go, or were kept in part.
+        f"NOT EXISTS (SELECT FROM {_REMOVALS} AND events_before > {_DAY_BEGINS})",
     ),
     _mend(
         _TOTALS,
@@ -244,8 +257,23 @@ class DailyCounts:
             days = {"first": first, "last": last}
             return {name for (name,) in self._connection.execute(_READ_COMPLAINING, days)}
 
+    def floor(self) -> date | None:
+        """Say which is the first day that can be recounted: of the days before, events are removed.
+
+        Returns:
+            None while nothing has been removed.
+
+        Raises:
+            DatabaseRefused, DatabaseUnavailable: the record of removals cannot be read.
+        """
+        with explaining("Reading public.ses_feedback_removals"):
+            row = self._connection.execute(_FLOOR).fetchone()
+        return row[0] if row else None
+
     def mend(self, first: date, last: date) -> list[Difference]:
         """Recount some days from the events, and correct the counters where they differ.
+
+        Days before the `floor` stay as they are.
 
         Returns:
             The days that differed; none when all was well.
@@ -281,7 +309,12 @@ class DailyCounts:
     ) -> list[Count]:
         with explaining(_READING):
             rows = self._connection.execute(statement, {"first": first, "last": last, **more})
+            # Names come from bodies; from here on they go into sentences, tables and pages.
             return [
-                Count(**dict(zip(columns, values, strict=True)), count=count)
+                Count(**dict(zip(columns, map(_harmless, values), strict=True)), count=count)
                 for *values, count in rows
             ]
+
+
+def _harmless(value: Any) -> Any:
+    return harmless(value) if isinstance(value, str) else value

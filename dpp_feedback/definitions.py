@@ -23,6 +23,7 @@ from dpp_feedback.resources import (
     ReportFolder,
     SesAccount,
 )
+from dpp_feedback.retention import retention
 from dpp_feedback.schedules import (
     bounce_rate_report_job,
     bounce_rate_report_schedule,
@@ -30,6 +31,7 @@ from dpp_feedback.schedules import (
     daily_rollup_schedule,
     feedback_checks,
     feedback_checks_schedule,
+    retention_schedule,
     suppression_list,
     suppression_list_schedule,
 )
@@ -71,12 +73,14 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
             bounce_rate_report_job,
             suppression_list,
             feedback_checks,
+            retention,
         ],
         schedules=[
             daily_rollup_schedule,
             bounce_rate_report_schedule,
             suppression_list_schedule,
             feedback_checks_schedule,
+            retention_schedule,
         ],
         sensors=[feedback_queue_sensor, dlq_health_sensor, feedback_alerts, run_failure_alert],
         resources=resources,

@@ -61,6 +61,18 @@ class Destination(ABC):
             AwsRefused, AwsUnavailable: S3 refuses, or does not answer.
         """
 
+    @abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """Read one file whole; None if it is not there.
+
+        Args:
+            name: of the file, without folders.
+
+        Raises:
+            DestinationRefused: the folder cannot be read.
+            AwsRefused, AwsUnavailable: S3 refuses, or does not answer.
+        """
+
 
 class Folder(Destination):
     """A folder of this machine; made when the first file is written."""
@@ -85,6 +97,19 @@ class Folder(Destination):
                 f"({error.strerror}). Write another, or give this process the right to it."
             ) from None
         return str(target)
+
+    def read(self, name: str) -> bytes | None:
+        """Read a file."""
+        target = self._path.absolute() / name
+        try:
+            return target.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DestinationRefused(
+                f"{SETTING} names a folder that cannot be read: {target.parent} "
+                f"({error.strerror}). Give this process the right to it."
+            ) from None
 
 
 class Bucket(Destination):
@@ -123,3 +148,13 @@ class Bucket(Destination):
                 Bucket=self._bucket, Key=key, Body=data, ContentType=content_type
             )
         return url
+
+    def read(self, name: str) -> bytes | None:
+        """Get one object, in its present version."""
+        key = f"{self._prefix}/{name}" if self._prefix else name
+        with explaining("GetObject", SETTING, f"s3://{self._bucket}/{key}", service="S3"):
+            try:
+                body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            except self._client.exceptions.NoSuchKey:
+                return None
+        return body

@@ -16,6 +16,7 @@ from dagster import DagsterRunStatus as Status
 from dpp_feedback.assets.dlq import dlq_health
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.parser import PARSER_VERSION
+from dpp_feedback.plainly import told_plainly
 from dpp_feedback.resources import FeedbackQueue
 
 NAME = "dlq_health_sensor"
@@ -79,6 +80,7 @@ def reason_to_wait(messages: int, seen: Seen | None, now: datetime) -> str | Non
     description="Asks SQS how much lies in the dead-letter queue, and makes dlq_health anew when "
     "that has changed, after a change of the parser, and once a day.",
 )
+@told_plainly()
 def dlq_health_sensor(
     context: dg.SensorEvaluationContext, dead_letter_queue: FeedbackQueue
 ) -> dg.SensorResult | dg.SkipReason:

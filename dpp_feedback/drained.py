@@ -15,7 +15,7 @@ import dagster as dg
 from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Outcome, Rejected, RejectedReason
 from dpp_feedback.feedback.glance import events_of, glance, topic_of
 from dpp_feedback.feedback.kinds import KINDS
-from dpp_feedback.feedback.parser import parse
+from dpp_feedback.feedback.parser import anything, parse
 from dpp_feedback.masking import masked
 from dpp_feedback.messages import sha256_of, size_of
 from dpp_feedback.rejects import Reject
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from dpp_feedback.dlq.selection import Selection
+    from dpp_feedback.feedback.parser import Admit
     from dpp_feedback.messages import Message
     from dpp_feedback.store import Inserted
 
@@ -43,7 +44,7 @@ class Reprocessing:
 
     selection: Selection
     dry_run: bool
-    actor: str
+    actor: str = field(repr=False)
     action: UUID
 
 
@@ -104,9 +105,9 @@ class Read:
     body: str | None = field(repr=False)
 
     @classmethod
-    def of(cls, message: Message, *, keep_body: bool) -> Self:
+    def of(cls, message: Message, *, keep_body: bool, admit: Admit = anything) -> Self:
         """Parse a message; a body that is rejected is kept in any case."""
-        outcome = parse(message.body, message.sent_at)
+        outcome = parse(message.body, message.sent_at, admit)
         kept = keep_body or isinstance(outcome, Rejected)
         return cls(
             id=message.id,

@@ -9,14 +9,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from dpp_feedback.feedback.envelope import Record, open_body
+from dpp_feedback.feedback.envelope import Record, open_body, outermost
 from dpp_feedback.feedback.events import FeedbackEvent, Ignored, Rejected
-from dpp_feedback.feedback.parser import parse, read_record
+from dpp_feedback.feedback.parser import anything, parse, read_record
+from dpp_feedback.feedback.values import Refused
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from dpp_feedback.feedback.events import Outcome
+    from dpp_feedback.feedback.parser import Admit
 
 Verdict = Literal["events", "ignored", "rejected"]
 
@@ -67,16 +69,24 @@ class Explanation:
         return explained
 
 
-def explain(body: str | bytes, sent_at: datetime) -> Explanation:
+def explain(body: str | bytes, sent_at: datetime, admit: Admit = anything) -> Explanation:
     """Say what the main job would make of a body.
 
     Args:
         body: as it stands in the queue.
         sent_at: what stands for the queue's `SentTimestamp`; aware.
+        admit: see `parser.Admit`. A body that may not come in is explained all the same.
     """
-    outcome = parse(body, sent_at)
-    records = tuple(_record(opened, sent_at) for opened in open_body(body))
+    outcome = parse(body, sent_at, admit)
+    records = tuple(_record(opened, sent_at) for opened in _opened(body))
     return Explanation(*_told(outcome), records)
+
+
+def _opened(body: str | bytes) -> list[Record | Ignored | Rejected]:
+    try:
+        return open_body(outermost(body))
+    except Refused as refused:
+        return [Rejected(refused.reason, refused.detail)]
 
 
 def _record(opened: Record | Ignored | Rejected, sent_at: datetime) -> ExplainedRecord:

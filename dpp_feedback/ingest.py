@@ -35,7 +35,8 @@ from dpp_feedback.look import holding_seconds
 from dpp_feedback.messages import Depth, Message, Taken
 from dpp_feedback.plainly import told_plainly
 from dpp_feedback.queue import Queue
-from dpp_feedback.resources import FeedbackQueue, FeedbackStore
+from dpp_feedback.resources import FeedbackQueue, FeedbackStore, sns_check
+from dpp_feedback.sns.check import SnsCheck
 from dpp_feedback.store import Inserted
 
 MAX_RUNTIME = timedelta(minutes=15)  # a run takes seconds; beyond this its process is gone or hangs
@@ -53,13 +54,15 @@ def receive_messages(
 ) -> Received:
     """Receive up to a number of messages, or for a number of seconds.
 
-    The database comes first: while it is away no message is received, so none is counted as
-    failed, and an outage of any length sends no good message to the DLQ.
+    The database comes first, and SNS's certificates if signatures are verified: while one of them
+    is away no message is received, so none is counted as failed, and an outage of any length sends
+    no good message to the DLQ.
     """
     with told_plainly(), uncollected():
         actor = reprocess_record.who(context) if config.reprocess else ""
         selection = config.reprocess.selection() if config.reprocess else Selection.of()
-        source = queue.connect()
+        source, check = queue.connect(), sns_check()
+        check.require_reachable()
         if config.reprocess and source.redrive_policy():
             raise AwsRefused(
                 f"The queue of {queue.setting} has a redrive policy, as a main queue has and a "
@@ -83,7 +86,7 @@ def receive_messages(
             )
         origin = Source(source.name, reprocessing=reprocessing)
         start = perf_counter()
-        reader = _Reader(selection, refused, keep_bodies)
+        reader = _Reader(selection, refused, keep_bodies, check)
         with reprocess_record.given_up(context, queue, store, origin):
             taken, depth = _receive(context, config, source, reader)
     left = depth.waiting - len(taken.messages) - taken.passed_over
@@ -118,13 +121,15 @@ def parse_messages(
     start = perf_counter()
     waiting, read = received.messages, list[Read]()
     with (
+        told_plainly(),
         reprocess_record.given_up(context, queue, store, received.source, waiting, read),
         uncollected(),
     ):
+        check = sns_check()
         while waiting:
             message = waiting[-1]
             if isinstance(message, Message):
-                message = Read.of(message, keep_body=received.keep_bodies)
+                message = Read.of(message, keep_body=received.keep_bodies, admit=check)
             read.append(message)
             waiting.pop()  # last: at every moment it stands in one of them, to be handed back
         read.sort(key=lambda message: (message.sent_at, message.id))
@@ -244,18 +249,21 @@ def acknowledge_messages(
 class _Reader:
     """Decides what is kept of a message that comes, and so how much memory a run takes."""
 
-    def __init__(self, selection: Selection, refused: Container[str], keep_bodies: bool) -> None:
+    def __init__(
+        self, selection: Selection, refused: Container[str], keep_bodies: bool, check: SnsCheck
+    ) -> None:
         self.selection = selection
+        self._check = check
         self._refused = refused
         self._keep_bodies = keep_bodies
         self._unread = 0
 
     def read(self, message: Message) -> Message | Read | None:
         """Leave it to be parsed, while there is room for bodies; None: it is not selected."""
-        if not self.selection.matches(message, self._refused):
+        if not self.selection.matches(message, self._refused, self._check):
             return None
         if self._unread > _UNREAD:
-            return Read.of(message, keep_body=self._keep_bodies)
+            return Read.of(message, keep_body=self._keep_bodies, admit=self._check)
         self._unread += len(message.body)
         return message
 

@@ -19,6 +19,10 @@ import dagster as dg
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.rates import MIN_VOLUME
 from dpp_feedback.queue import DEFAULT_REGION, Queue
+from dpp_feedback.removal.old import DEFAULT_DAYS, LEAST_DAYS
+from dpp_feedback.secrecy import keep_secrets
+from dpp_feedback.sns.certificates import Certificates
+from dpp_feedback.sns.check import SnsCheck
 from dpp_feedback.store import Store
 
 if TYPE_CHECKING:
@@ -37,15 +41,18 @@ SETTINGS = frozenset(
         "SNS_BOUNCE_ARN",
         "SNS_COMPLAINT_ARN",
         "SNS_DELIVERY_ARN",
+        "SNS_VERIFY",
         "AWS_REGION",
         "AWS_ENDPOINT_URL",
         "SES_FEEDBACK_ALERT_TOPIC_ARN",
+        "SES_FEEDBACK_ERASURE_KEY",
         "SES_FEEDBACK_MAIL_FROM",
         "SES_FEEDBACK_MAIL_TO",
         "SES_FEEDBACK_MAX_PARALLEL_RUNS",
         "SES_FEEDBACK_MIN_VOLUME",
         "SES_FEEDBACK_REJECT_KEY",
         "SES_FEEDBACK_REPORTS",
+        "SES_FEEDBACK_RETENTION_DAYS",
         "SES_FEEDBACK_SLACK_WEBHOOK_URL",
         "SES_FEEDBACK_TIME_ZONE",
         "SES_FEEDBACK_VERIFIED_DOMAINS",
@@ -58,6 +65,8 @@ _KEY_LENGTH = 16
 # logs in anew, in boto3's files, is not to wait for long.
 _CLIENT_SECONDS = 600
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d")
+_TOPICS = ("SNS_BOUNCE_ARN", "SNS_COMPLAINT_ARN", "SNS_DELIVERY_ARN")
+_PARTITIONS = ("aws", "aws-cn", "aws-us-gov")  # whose certificates are known
 _DOMAIN = re.compile(r"[^\s@,/:]+\.[^\s@,/:.]+")
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}")
 _AWS_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
@@ -250,6 +259,46 @@ def reject_key() -> str | None:
     return key
 
 
+def erasure_key() -> str | None:
+    """Read `SES_FEEDBACK_ERASURE_KEY`: erased addresses stay suppressed by a hash keyed with it.
+
+    It never goes to the database: whoever has both can try addresses.
+
+    Returns:
+        None if it is not set: no hash can be made.
+
+    Raises:
+        SettingError: it is too short to guard anything.
+    """
+    key = _optional("SES_FEEDBACK_ERASURE_KEY")
+    if key is not None and len(key) < _KEY_LENGTH:
+        raise SettingError(
+            f"SES_FEEDBACK_ERASURE_KEY is shorter than {_KEY_LENGTH} characters: write one that "
+            "`openssl rand -base64 33` prints."
+        )
+    return key
+
+
+def retention_days() -> int | None:
+    """Read `SES_FEEDBACK_RETENTION_DAYS`: how many days events are kept for.
+
+    Returns:
+        None for `never`: they are kept for ever.
+
+    Raises:
+        SettingError: it is neither `never` nor a whole number of 30 or more.
+    """
+    value = _optional("SES_FEEDBACK_RETENTION_DAYS") or str(DEFAULT_DAYS)
+    if value == "never":
+        return None
+    if not re.fullmatch("[1-9][0-9]{1,4}", value) or int(value) < LEAST_DAYS:
+        raise SettingError(
+            f"SES_FEEDBACK_RETENTION_DAYS is no whole number from {LEAST_DAYS} to 99999: write how "
+            f"many days events are kept for ({DEFAULT_DAYS} is the default), or never."
+        )
+    return int(value)
+
+
 def aws_region() -> str:
     """Read `AWS_REGION`.
 
@@ -295,6 +344,51 @@ def topic_arn(name: str) -> str | None:
     return arn
 
 
+def sns_check() -> SnsCheck:
+    """Read what a body has to show to come in; certificates are remembered for the whole process.
+
+    Environment: `SNS_BOUNCE_ARN`, `SNS_COMPLAINT_ARN`, `SNS_DELIVERY_ARN`, and what `verifies`
+    reads.
+
+    Raises:
+        SettingError: a setting is malformed; or signatures are to be verified, and no topic is
+            named: anybody's topic has good signatures.
+    """
+    topics = frozenset(filter(None, map(topic_arn, _TOPICS)))
+    if not verifies():
+        return SnsCheck(topics)
+    if not topics:
+        raise SettingMissing(
+            "SNS's signatures are verified, but none of SNS_BOUNCE_ARN, SNS_COMPLAINT_ARN and "
+            "SNS_DELIVERY_ARN is set, and anybody's topic has good signatures: set the ARNs of "
+            "your topics, or SNS_VERIFY=false."
+        )
+    unknown = {arn.split(":")[1] for arn in topics}.difference(_PARTITIONS)
+    if unknown:
+        raise SettingError(
+            f"Nothing is known of SNS's certificates in {', '.join(sorted(unknown))}: set "
+            "SNS_VERIFY=false."
+        )
+    return SnsCheck(topics, _certificates(aws_region()))
+
+
+def verifies() -> bool:
+    """Read `SNS_VERIFY`: whether a body needs SNS's signature.
+
+    Returns:
+        By default whether `AWS_ENDPOINT_URL` is unset: a stand-in for AWS signs nothing.
+
+    Raises:
+        SettingError: it is neither true nor false.
+    """
+    value = _optional("SNS_VERIFY")
+    if value is None:
+        return endpoint_url() is None
+    if value not in ("true", "false"):
+        raise SettingError(f"SNS_VERIFY is {value!r}: write true or false.")
+    return value == "true"
+
+
 def names_set() -> frozenset[str]:
     """Name the variables of the environment that are not empty, whoever's they are; no value."""
     return frozenset(name for name in os.environ if _optional(name))
@@ -306,6 +400,11 @@ def _client(
 ) -> tuple[Session, SQSClient]:
     """Remember the client of a region, while what boto3 reads from the environment is the same."""
     return Queue.make_client(region)
+
+
+@lru_cache(maxsize=4)
+def _certificates(region: str) -> Certificates:
+    return Certificates(region)
 
 
 def max_parallel_runs() -> int:
@@ -357,4 +456,5 @@ def _required(name: str) -> str:
 
 
 def _optional(name: str) -> str | None:
+    keep_secrets()  # what reads a setting goes on to read keys, bodies or addresses
     return os.environ.get(name, "").strip() or None

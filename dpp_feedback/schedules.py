@@ -12,6 +12,7 @@ from dpp_feedback.assets.suppression import suppressed_recipients
 from dpp_feedback.checks.arrival import HOURLY_CHECKS
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.resources import time_zone
+from dpp_feedback.retention import retention
 
 _RUNNING = dg.DefaultScheduleStatus.RUNNING
 
@@ -72,6 +73,15 @@ suppression_list_schedule = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=_RUNNING,
     description="Nightly: who must not be mailed.",
+)
+
+retention_schedule = dg.ScheduleDefinition(
+    name="retention_schedule",
+    job=retention,
+    cron_schedule="15 2 * * *",  # after the nightly recount
+    execution_timezone="UTC",
+    default_status=_RUNNING,
+    description="Nightly: what is older than SES_FEEDBACK_RETENTION_DAYS goes.",
 )
 
 feedback_checks_schedule = dg.ScheduleDefinition(

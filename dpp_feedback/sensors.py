@@ -18,6 +18,7 @@ from dpp_feedback.drain_config import LARGEST, MAX_MESSAGES
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.ingest import MAX_RUNTIME, process_feedback, ses_feedback_events
 from dpp_feedback.messages import MOST_IN_FLIGHT
+from dpp_feedback.plainly import told_plainly
 from dpp_feedback.resources import FeedbackQueue, max_parallel_runs
 
 _BACK_OFF = timedelta(seconds=30)  # after one failed run; doubled with each further one
@@ -85,6 +86,7 @@ def runs_to_launch(
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks SQS how much feedback waits, and runs process_feedback when some does.",
 )
+@told_plainly()
 def feedback_queue_sensor(
     context: dg.SensorEvaluationContext, queue: FeedbackQueue
 ) -> list[dg.RunRequest] | dg.SkipReason:

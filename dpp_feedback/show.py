@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from dpp_feedback.feedback.escaped import printable
 from dpp_feedback.masking import masked
 
 if TYPE_CHECKING:
@@ -64,11 +65,6 @@ def explanation(
             parts.append(Text(f"\nrecord {number} of {len(explained.records)}", style="bold"))
         parts.append(_record(record, told, several=several))
     return Group(*parts)
-
-
-def printable(text: str) -> str:
-    """Escape what a terminal would not show as a character, as Python writes it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _masked(text: str) -> str:

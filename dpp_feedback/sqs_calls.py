@@ -103,8 +103,8 @@ class Calls:
             try:
                 return await self._once(operation, body)
             except PassingError:
-                # As botocore's "standard" mode; nothing secret hangs on it.
-                await asyncio.sleep(uniform(0, 2 ** (attempt - 1)))  # noqa: S311
+                # As botocore's "standard" mode.
+                await asyncio.sleep(uniform(0, 2 ** (attempt - 1)))  # noqa: S311 - a pause
         return await self._once(operation, body)
 
     async def _once(self, operation: str, body: bytes) -> dict[str, Any]:

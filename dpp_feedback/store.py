@@ -8,7 +8,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -52,19 +53,30 @@ _COLUMNS = {
     "dedupe_key": "text",
 }
 # One binary array for each column: as fast as COPY, without a temporary table, under row-level
-# security and through a transaction pooler. jsonb travels as text. What is new is counted in the
-# same statement, so that nothing is ever stored and not counted, or counted twice.
+# security and through a transaction pooler. jsonb travels as text.
+_EVENTS = f"""
+WITH event AS (
+  SELECT
+    {", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in _COLUMNS.items())}
+  FROM unnest({", ".join(f"%b::{'text' if t == 'jsonb' else t}[]" for t in _COLUMNS.values())})
+    AS given ({", ".join(_COLUMNS)})
+)
+"""  # noqa: S608 - made of the constants above, as the others
+# It reads no column but the key: ses_feedback_writer may read no other.
 _ROWS = f"""
 INSERT INTO public.ses_feedback_events ({", ".join(_COLUMNS)})
-SELECT
-  {", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in _COLUMNS.items())}
-FROM unnest({", ".join(f"%b::{'text' if t == 'jsonb' else t}[]" for t in _COLUMNS.values())})
-  AS event ({", ".join(_COLUMNS)})
+SELECT {", ".join(_COLUMNS)} FROM event
 ON CONFLICT (dedupe_key) DO NOTHING
 RETURNING dedupe_key
-"""  # noqa: S608 - made of the constants above
+"""  # noqa: S608
+_REHEARSE = f"{_EVENTS} {_ROWS}"
+# What is new is counted in the same statement, so that nothing is ever stored and not counted, or
+# counted twice.
 _INSERT = f"""
-WITH inserted AS ({_ROWS}, {COUNTED_COLUMNS}), {COUNTING}
+{_EVENTS},
+inserted AS ({_ROWS}),
+new AS (SELECT {COUNTED_COLUMNS} FROM event JOIN inserted USING (dedupe_key)),
+{COUNTING}
 SELECT dedupe_key FROM inserted
 """  # noqa: S608
 _PRESENT = """
@@ -196,7 +208,7 @@ class Store:
             if rehearse:  # what would be checked at each commit
                 self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             # It does not count: the counters it would hold meanwhile are every drain's.
-            statement = _ROWS if rehearse else _INSERT
+            statement = _REHEARSE if rehearse else _INSERT
             for start in range(0, len(rows), BATCH):
                 self._insert(rows[start : start + BATCH], outcome, statement)
             if outcome.refused:  # an event may come in two messages, and one of them be good
@@ -242,7 +254,10 @@ class Store:
         try:
             with self._connection.transaction():
                 self._connection.execute(LOCK_TIMEOUT)
-                stored = self._connection.execute(statement.encode(), _arrays(rows)).fetchall()
+                # A key that comes twice would be counted twice. Of a batch that is refused each
+                # comes to its turn: it may be the second that is good.
+                distinct = [next(same) for _, same in groupby(rows, attrgetter("dedupe_key"))]
+                stored = self._connection.execute(statement.encode(), _arrays(distinct)).fetchall()
         except psycopg.Error as error:
             if not _may_be_a_row(error, len(rows)):
                 raise

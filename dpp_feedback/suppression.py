@@ -30,6 +30,7 @@ SELECT recipient, reason, since, last_event_at, events, evidence, expires_at
 FROM public.ses_suppressed_recipients
 ORDER BY recipient
 """
+_HASHES = "SELECT count(*) FROM public.ses_suppressed_hashes"
 
 
 class Reason(StrEnum):
@@ -106,6 +107,16 @@ class Suppression:
         with explaining("Reading public.ses_suppressed_recipients"):
             rows = self._connection.execute(_READ).fetchall()
         return [Suppressed(row[0], Reason(row[1]), *row[2:]) for row in rows]
+
+    def hashes(self) -> int:
+        """Count the addresses that were erased and stay suppressed by a keyed hash.
+
+        Raises:
+            DatabaseRefused, DatabaseUnavailable: they cannot be read.
+        """
+        with explaining("Reading public.ses_suppressed_hashes"):
+            row = self._connection.execute(_HASHES).fetchone()
+        return int(row[0]) if row else 0
 
 
 def compare(ours: Iterable[Suppressed], ses_list: Mapping[str, str]) -> Differences:

@@ -53,6 +53,8 @@ class Operator(Terminal):
             "cluster": self.team,
             "team": self.team,
             "host": "postgres.example.com",
+            "owner": self.team,
+            "repository": "fork",
         }
         self._database_url = database_url
         self._shell: list[str] = []

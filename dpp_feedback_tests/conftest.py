@@ -36,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cluster", action="store_true", help="use the cluster of KUBECONFIG")
     parser.addoption("--image", metavar="NAME", help="run the commands of this image")
     parser.addoption("--builder", default="docker", help="what has it: docker, podman or buildah")
+    parser.addoption("--fuzz-minutes", type=float, help="how long the fuzz target runs")
+    parser.addoption("--fuzz-seed", type=int, default=1, help="seed of its first round")
 
 
 @pytest.fixture(scope="session")

@@ -133,6 +133,15 @@ def test_a_duplicate_is_not_counted_again(store: Store) -> None:
     assert all_counts(store) == before + summed([as_counted(event(1))])
 
 
+def test_an_event_that_comes_twice_in_a_batch_is_counted_once(store: Store) -> None:
+    for batch in ([event(1), event(2), event(1)], [event(3)] * 1_500):
+        before = all_counts(store)
+        new = store.insert(batch).new
+        assert new == {each.dedupe_key for each in batch}
+        added = [as_counted(each) for each in {each.dedupe_key: each for each in batch}.values()]
+        assert all_counts(store) == before + summed(added)
+
+
 def test_an_event_belongs_to_its_own_day_in_utc_however_late_it_comes(store: Store) -> None:
     last_moment = datetime(2026, 2, 17, 23, 59, 59, 999999, tzinfo=UTC)
     months_ago = datetime(2025, 11, 3, 4, tzinfo=UTC)
@@ -426,8 +435,9 @@ def test_a_role_that_may_only_add_and_read_can_count(database: Database, databas
     )
     try:
         database.execute(f"GRANT SELECT, INSERT, UPDATE ON {tables} TO {role}".encode())
-        database.execute(f"GRANT SELECT, INSERT ON public.ses_feedback_events TO {role}".encode())
-        for table in (*tables.split(", "), "public.ses_feedback_events"):
+        read = "public.ses_feedback_events, public.ses_feedback_removals"
+        database.execute(f"GRANT SELECT, INSERT ON {read} TO {role}".encode())
+        for table in (*tables.split(", "), *read.split(", ")):
             database.execute(f"CREATE POLICY test ON {table} TO {role} USING (true)".encode())
         with Store.connect(database_url.replace("postgres@", f"{role}@")) as store:
             store.check()

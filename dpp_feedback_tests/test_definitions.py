@@ -29,6 +29,7 @@ def test_the_names_that_others_call_are_there() -> None:
         "bounce_rate_report",
         "suppression_list",
         "feedback_checks",
+        "retention",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "feedback_queue_sensor",
@@ -41,6 +42,7 @@ def test_the_names_that_others_call_are_there() -> None:
         "bounce_rate_report_schedule",
         "suppression_list_schedule",
         "feedback_checks_schedule",
+        "retention_schedule",
     }
     checks = repository.asset_graph.asset_check_keys
     assert {f"{key.asset_key.to_user_string()}: {key.name}" for key in checks} == {

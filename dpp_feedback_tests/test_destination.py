@@ -49,6 +49,14 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
             self.end_headers()
             self.wfile.write(answer)
 
+        def do_GET(self) -> None:
+            found = storage.objects.get(self.path.partition("?")[0])
+            body = found[0] if found else b"<Error><Code>NoSuchKey</Code></Error>"
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
         def _body(self) -> bytes:
             if "aws-chunked" not in self.headers.get("Content-Encoding", ""):
                 return self.rfile.read(int(self.headers["Content-Length"]))
@@ -105,6 +113,23 @@ def test_a_file_that_cannot_be_written_whole_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(DestinationRefused):
         Destination.of(str(tmp_path), REGION).write("a.html", b"new", "text/html")
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_what_was_written_is_read_and_what_is_not_there_is_none(
+    tmp_path: Path,
+    s3: Storage,  # noqa: ARG001 - the server
+) -> None:
+    for where in (str(tmp_path), "s3://bucket-of-reports/ses"):
+        destination = Destination.of(where, REGION)
+        assert destination.read("a.csv") is None
+        destination.write("a.csv", b"1,2\n", "text/csv")
+        assert destination.read("a.csv") == b"1,2\n"
+
+
+def test_a_file_that_cannot_be_read_is_a_sentence_that_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(DestinationRefused, match="SES_FEEDBACK_REPORTS names a folder that cannot"):
+        Destination.of(str(tmp_path), REGION).read("a.csv")
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence_that_names_the_setting(tmp_path: Path) -> None:

@@ -71,6 +71,10 @@ class Account:
         said = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
         return dict(said)
 
+    def signature_version(self, kind: str) -> str:
+        said = self.sns.get_topic_attributes(TopicArn=self.topic(kind))["Attributes"]
+        return str(said["SignatureVersion"])
+
     def policy(self, kind: str) -> dict[str, Any]:
         said = self.sns.get_topic_attributes(TopicArn=self.topic(kind))["Attributes"]["Policy"]
         return dict(json.loads(said))
@@ -212,6 +216,7 @@ def test_it_wires_what_a_mail_travels_through_twice_changes_nothing_and_delete_l
 
 
 def _assert_wired(account: Account) -> None:
+    assert {account.signature_version(kind) for kind in account.kinds} == {"2"}
     queue, dlq = account.attributes("queue"), account.attributes("dlq")
     for attributes in (queue, dlq):
         assert attributes["MessageRetentionPeriod"] == str(14 * 24 * 60 * 60)
@@ -287,9 +292,10 @@ def test_after_a_refusal_it_goes_on_from_there_and_mends_what_others_have_change
         QueueUrl=url, Attributes={"VisibilityTimeout": "30", "Policy": ""}
     )
     public = json.dumps({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sns:*"}]})
-    account.sns.set_topic_attributes(
-        TopicArn=account.topic("bounce"), AttributeName="Policy", AttributeValue=public
-    )
+    for name, value in (("Policy", public), ("SignatureVersion", "1")):
+        account.sns.set_topic_attributes(
+            TopicArn=account.topic("bounce"), AttributeName=name, AttributeValue=value
+        )
     raw = account.subscription("complaint")["SubscriptionArn"]
     for name, value in (("RawMessageDelivery", "true"), ("FilterPolicy", '{"kind": ["x"]}')):
         account.sns.set_subscription_attributes(

@@ -22,6 +22,7 @@ import psycopg
 import pytest
 import yaml
 from dotenv import dotenv_values
+from psycopg.conninfo import make_conninfo
 
 from dpp_feedback.definitions import defs
 from dpp_feedback.drain_config import LARGEST, MAX_MESSAGES
@@ -60,13 +61,14 @@ WIRE = the("scripts/phase3_ses_feedback_infra.sh")
 LOAD = the("set -a && .")
 ROLE = the("scripts/phase3_irsa.sh --create-provider")
 MIGRATE = the("dpp-feedback migrate")
+PODS_LOGIN = the("create role dpp_feedback_pods")
 DAGSTER_DATABASE = the("create database dagster")
 OVERLAY = the("sed -i.bak")
 LITERALS = the("SES_FEEDBACK_TIME_ZONE=")
 SECRET = the("kubectl create secret")
 APPLY = the("kubectl apply -k")
 FIRST = [
-    *(NAMES, TEAM, WIRE, LOAD, ROLE, MIGRATE, DAGSTER_DATABASE),
+    *(NAMES, TEAM, WIRE, LOAD, ROLE, MIGRATE, PODS_LOGIN, DAGSTER_DATABASE),
     *(OVERLAY, LITERALS, SECRET, APPLY),
 ]
 
@@ -76,6 +78,9 @@ NOT_HERE = {
     CREATE: "the stand-in has no ECR; the CLI checks the call",
     the("docker build"): "needs a daemon and a registry; the tests of the image build and run it",
     the("for i in $(seq 20)"): "no pod to kill; test_acceptance.py kills a run's process",
+    the("read -rsp 'Address: ' ADDRESS"): "asks for an address; removal/test_erase.py types one",
+    the("select * from public.ses_feedback_events"): "as removal/test_erase.py runs it",
+    the("recipient_domain = '<domain>'"): "as removal/test_erase.py runs it",
     the("freshness:"): "a part of dagster.yaml; test_instance.py loads the whole",
 }
 
@@ -86,6 +91,7 @@ class World:
     def __init__(self, operator: Operator, home: Path) -> None:
         self.operator = operator
         self.home = home
+        self.pods_database_url = make_conninfo(os.environ["DATABASE_URL"], user="dpp_feedback_pods")
         self.printed: dict[Block, str] = {}
 
     def client(self, service: str) -> Any:
@@ -93,8 +99,9 @@ class World:
         return boto3.client(service, region_name=region)  # type: ignore[call-overload]
 
     def drain(self) -> None:
-        """What sensor, daemon and run pod would do."""
-        with dg.DagsterInstance.ephemeral() as instance:
+        """What sensor, daemon and run pod would do, with the pods' login."""
+        with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DATABASE_URL", self.pods_database_url)
             job = defs.resolve_job_def(process_feedback.name)
             assert job.execute_in_process(instance=instance).success
 
@@ -157,7 +164,8 @@ def world(
                 elif block in (NAMES, TEAM, LOAD):
                     operator.type(block, last=True)
                 else:
-                    world.printed[block] = operator.type(block, "a password")
+                    answers = [world.pods_database_url] if block is SECRET else []
+                    world.printed[block] = operator.type(block, *answers, "a password")
                 if block is LOAD:
                     env_file = operator.folder / PRODUCTION / "ses-feedback.env"
                     for variable, value in dotenv_values(env_file).items():
@@ -165,7 +173,7 @@ def world(
             yield world
         finally:
             database.execute("DROP DATABASE IF EXISTS dagster")
-            database.execute("DROP ROLE IF EXISTS dagster")
+            database.execute("DROP ROLE IF EXISTS dagster, dpp_feedback_pods")
     with closing(psycopg.connect(stack.postgres.url("postgres"), autocommit=True)) as server:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
@@ -193,6 +201,36 @@ def case(
         return function
 
     return add
+
+
+@case("aws iam create-role --region")
+def _who_may_push(world: World, block: Block) -> None:
+    world.operator.type(block)
+    iam, role, issuer = (
+        world.client("iam"),
+        "dpp-feedback-ecr",
+        "token.actions.githubusercontent.com",
+    )
+    (trust,) = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"] == {
+        "StringEquals": {
+            f"{issuer}:aud": "sts.amazonaws.com",
+            f"{issuer}:sub": f"repo:{world.operator.team}/fork:environment:release",
+        }
+    }
+    provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}"
+    assert trust["Principal"] == {"Federated": provider}
+    known = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=provider)
+    assert known["ClientIDList"] == ["sts.amazonaws.com"]
+    policy = iam.get_role_policy(RoleName=role, PolicyName="push")["PolicyDocument"]
+    (token, push) = policy["Statement"]
+    assert (token["Action"], token["Resource"]) == ("ecr:GetAuthorizationToken", "*")
+    assert push["Resource"].endswith(f":{ACCOUNT}:repository/dpp-feedback")
+    assert "ecr:PutImage" in push["Action"]
+    assert not [action for action in push["Action"] if "*" in action or "Delete" in action]
+    iam.delete_role_policy(RoleName=role, PolicyName="push")
+    iam.delete_role(RoleName=role)
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=provider)
 
 
 @case("deployment/ses-feedback-worker -- dpp-feedback doctor")
@@ -331,6 +369,11 @@ def _kubectl(world: World, block: Block) -> None:
 @case("sum(count)")
 def _counted(world: World, block: Block) -> None:
     assert "Complaint" in world.operator.type(block)
+
+
+@case("dpp-feedback retention --dry-run")
+def _retention(world: World, block: Block) -> None:
+    assert "Would remove what is from before" in world.operator.type(block)
 
 
 @case("dagster job launch")

@@ -240,7 +240,7 @@ def test_the_check_names_a_missing_table(database_url: str) -> None:
         ("DROP COLUMN sns_message_id", DatabaseRefused, "is not of this version"),
         ("RENAME TO elsewhere", DatabaseRefused, "a table is missing in the database"),
         (
-            "ALTER COLUMN source TYPE varchar(3)",
+            "ALTER COLUMN dedupe_key TYPE varchar(3)",
             DatabaseRefused,
             r"StringDataRightTruncation \(22001\)\. A column is too narrow: `dpp-feedback doctor`",
         ),
@@ -446,10 +446,8 @@ def test_a_rehearsal_sees_its_own_earlier_rows(database: Database, database_url:
 
 def test_an_event_that_is_there_is_not_refused(database: Database, database_url: str) -> None:
     """One event may come in two messages, of which Postgres takes one."""
-    database.execute(
-        "ALTER TABLE public.ses_feedback_events ALTER configuration_set TYPE varchar(5)"
-    )
-    good, bad = _event(1), _event(1, configuration_set="too long")
+    database.execute("ALTER TABLE public.ses_feedback_events ALTER sns_message_id TYPE varchar(5)")
+    good, bad = _event(1), _event(1, sns_message_id="too long")
     with Store.connect(database_url) as store:
         for rehearse in (True, False):
             both = store.insert([bad, good], rehearse=rehearse)

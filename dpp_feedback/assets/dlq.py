@@ -16,7 +16,7 @@ from dpp_feedback.assets.dlq_words import expiring_in_words, in_words, launch_co
 from dpp_feedback.dlq.reasons import IGNORED, READABLE
 from dpp_feedback.move_tasks import MoveTask
 from dpp_feedback.plainly import told_plainly
-from dpp_feedback.resources import FeedbackQueue, FeedbackStore
+from dpp_feedback.resources import FeedbackQueue, FeedbackStore, sns_check
 
 EMPTY = "dlq_empty"
 EXPIRING = "dlq_expiring"
@@ -53,7 +53,9 @@ def dlq_health(
     """Look at the dead-letter queue."""
     now = datetime.now(UTC)
     with told_plainly():
-        health = examine(dead_letter_queue.connect(), queue, store, now, context.run.run_id)
+        health = examine(
+            dead_letter_queue.connect(), queue, store, now, context.run.run_id, sns_check()
+        )
     known = health.looked_at > 0 or health.messages == 0
     return dg.MaterializeResult(
         metadata=_metadata(health, now),

@@ -15,10 +15,12 @@ from dpp_feedback.dlq.reasons import IGNORED, READABLE, reason_now
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.events import Rejected, RejectedReason
 from dpp_feedback.feedback.glance import glance
+from dpp_feedback.feedback.parser import anything
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dpp_feedback.feedback.parser import Admit
     from dpp_feedback.move_tasks import MoveTask
     from dpp_feedback.queue import Message, Queue
     from dpp_feedback.rejects import Rejects
@@ -89,6 +91,7 @@ class Health:
 class _Tally:
     """Counts over the messages of one look; no body is kept."""
 
+    admit: Admit = anything
     refused: frozenset[str] = frozenset()
     older: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -96,7 +99,7 @@ class _Tally:
     rejected: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def add(self, message: Message) -> None:
-        glanced = glance(message.body, message.sent_at)
+        glanced = glance(message.body, message.sent_at, self.admit)
         reason = reason_now(glanced, message.id, self.refused)
         self.reasons[reason] += 1
         self.seen[message.id] = message.sent_at
@@ -110,6 +113,7 @@ def examine(
     store: FeedbackStore,
     now: datetime,
     run_id: str | None = None,
+    admit: Admit = anything,
 ) -> Health:
     """Ask the queue, look at what lies in it, and let the rejects table know.
 
@@ -119,13 +123,14 @@ def examine(
         store: the database; it may be away.
         now: aware.
         run_id: Dagster run.
+        admit: see `parser.Admit`.
 
     Raises:
         AwsRefused, AwsUnavailable: the dead-letter queue cannot be asked, or not received from.
     """
     depth, retention = dead_letters.depth(), dead_letters.retention()
     looking = not dead_letters.redrive_policy()
-    tally = _Tally()
+    tally = _Tally(admit)
     why_not = [_read(store, tally)]
     expired, why_partial = 0, ""
     if looking:

@@ -83,6 +83,7 @@ with warnings.catch_warnings():
         with told_plainly():
             _require_closed(last, datetime.now(UTC).date())
         with told_plainly(), store.connect() as database:
+            floor = database.daily_counts.floor()
             differences = database.daily_counts.mend(first, last)
             tallies = by_day(database.daily_counts.totals(first, last))
             analysis = load_analysis(database, last)
@@ -91,7 +92,12 @@ with warnings.catch_warnings():
             if key == context.partition_keys[-1]:
                 figures |= _shown(analysis, context.log)
             context.add_asset_metadata(figures, partition_key=key)
-        return dg.MaterializeResult(check_results=[_equal(differences, first, last)])
+        if floor and first < floor:
+            context.log.info(
+                f"Days before {floor} are not recounted: their events have been removed by "
+                "retention, and their counters stay."
+            )
+        return dg.MaterializeResult(check_results=[_equal(differences, first, last, floor)])
 
 
 def _require_closed(last: date, today: date) -> None:
@@ -148,7 +154,9 @@ def _rate(name: str, rate: Rate) -> dict[str, dg.MetadataValue]:
     }
 
 
-def _equal(differences: Sequence[Difference], first: date, last: date) -> dg.AssetCheckResult:
+def _equal(
+    differences: Sequence[Difference], first: date, last: date, floor: date | None
+) -> dg.AssetCheckResult:
     missing = sum(one.missing for one in differences)
     surplus = sum(one.surplus for one in differences)
     if differences:
@@ -157,6 +165,8 @@ def _equal(differences: Sequence[Difference], first: date, last: date) -> dg.Ass
             f"{missing} events had not been counted, {surplus} counts had no event. They are "
             "corrected. Find out what wrote to the tables beside process_feedback."
         )
+    elif floor and last < floor:
+        said = f"Not recounted: events from before {floor} have been removed, their counts stay."
     else:
         said = f"From {first} to {last} the counters say what the events say."
     return dg.AssetCheckResult(
@@ -168,5 +178,8 @@ def _equal(differences: Sequence[Difference], first: date, last: date) -> dg.Ass
             "days_that_differed": dg.MetadataValue.int(len(differences)),
             "not_counted": dg.MetadataValue.int(missing),
             "counted_without_event": dg.MetadataValue.int(surplus),
+            "days_not_recounted": dg.MetadataValue.int(
+                max(0, (min(floor, last + timedelta(days=1)) - first).days) if floor else 0
+            ),
         },
     )

@@ -96,11 +96,14 @@ def suppressed_recipients(
     with told_plainly():
         with store.connect() as database:
             ours = database.suppression.recipients()
+            hashes = database.suppression.hashes()
         written = reports.connect().write(FILE, as_csv(ours), "text/csv; charset=utf-8")
     at_ses = _beside_ses(ses, ours, config.update_ses)
     if at_ses.fault:
         context.log.warning(at_ses.fault)
-    return dg.MaterializeResult(metadata=_metadata(ours, at_ses, str(written)))
+    metadata = _metadata(ours, at_ses, str(written))
+    metadata["erased_and_kept_as_hash"] = dg.MetadataValue.int(hashes)  # not in the file
+    return dg.MaterializeResult(metadata=metadata)
 
 
 def as_csv(listed: Sequence[Suppressed]) -> bytes:
@@ -122,7 +125,7 @@ def as_csv(listed: Sequence[Suppressed]) -> bytes:
                 each.last_event_at.astimezone(UTC).isoformat(),
                 each.events,
                 expires,
-                json.dumps(each.evidence, separators=(",", ":"), ensure_ascii=False),
+                defused(json.dumps(each.evidence, separators=(",", ":"), ensure_ascii=False)),
             )
         )
     return text.getvalue().encode()

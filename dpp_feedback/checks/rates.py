@@ -27,7 +27,7 @@ from dpp_feedback.resources import FeedbackStore
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 _SEVERITY = {Level.WATCH: _WARN, Level.REVIEW: _ERROR, Level.PAUSE: _ERROR}
 _UNKNOWN_SHARE = 0.001
-_TOLD = 10  # incidents that go on
+_TOLD = 10  # incidents; a flood of senders that nobody knows may make hundreds
 
 
 def _rate(analysis: Analysis, kind: Kind) -> dg.AssetCheckResult:
@@ -65,7 +65,9 @@ def _figures(side: Side) -> dict[str, dg.MetadataValue]:
 
 def _incidents(analysis: Analysis) -> dg.AssetCheckResult:
     found = analysis.incidents
-    said = [incident_sentence(incident) for incident in found]
+    said = [incident_sentence(incident) for incident in found[:_TOLD]]
+    if len(found) > _TOLD:
+        said.append(f"And {len(found) - _TOLD:,} more.")
     return dg.AssetCheckResult(
         check_name="incidents",
         passed=not found,

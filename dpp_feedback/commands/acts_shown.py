@@ -14,8 +14,8 @@ import click
 from dpp_feedback.commands.look_shown import SHORT_TIME, kinds_shown, span
 from dpp_feedback.dlq.reasons import IGNORED, READABLE
 from dpp_feedback.dlq.redrive import progress
+from dpp_feedback.feedback.escaped import printable
 from dpp_feedback.messages import counted
-from dpp_feedback.show import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

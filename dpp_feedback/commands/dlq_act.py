@@ -79,13 +79,14 @@ def discard(message_ids: tuple[str, ...], why: str, yes: bool) -> None:
     from dpp_feedback.dlq.discard import NOT_THERE, find
     from dpp_feedback.dlq.discard import discard as do
     from dpp_feedback.dlq.reasons import READABLE
-    from dpp_feedback.resources import FeedbackQueue, FeedbackStore, aws_region
+    from dpp_feedback.resources import FeedbackQueue, FeedbackStore, aws_region, sns_check
 
     why = _why(why)
     _look_through(message_ids)
     dead_letters, connect = FeedbackQueue(setting="SQS_DLQ_URL").connect(), FeedbackStore().connect
+    admit = sns_check()
     with handing_back():
-        found, why_partial = find(dead_letters, connect, message_ids)
+        found, why_partial = find(dead_letters, connect, message_ids, admit)
         there = [each.id for each in found]
         missing = set(message_ids) - set(there)
         if found:
@@ -101,7 +102,8 @@ def discard(message_ids: tuple[str, ...], why: str, yes: bool) -> None:
             question = f"{readable} of them would be stored by `dlq reprocess`. {question}"
         _confirm(question, yes=yes)
         try:
-            done = do(dead_letters, connect, there, actor=actor(aws_region()), why=why)
+            who = actor(aws_region())
+            done = do(dead_letters, connect, there, actor=who, why=why, admit=admit)
         except (KeyboardInterrupt, SystemExit):
             with suppress(OSError):  # the terminal is gone
                 click.echo(
@@ -123,10 +125,10 @@ def _prospect(console: Console, dead_letters: Queue, *, force: bool) -> str | No
     from dpp_feedback.commands import acts_shown
     from dpp_feedback.dlq.prospect import examine
     from dpp_feedback.dlq.redrive import RedriveRefused, refuse_elsewhere, refuse_second
-    from dpp_feedback.resources import FeedbackQueue, FeedbackStore
+    from dpp_feedback.resources import FeedbackQueue, FeedbackStore, sns_check
 
     refuse_second(dead_letters.move_tasks)
-    prospect = examine(dead_letters, FeedbackStore().connect)
+    prospect = examine(dead_letters, FeedbackStore().connect, sns_check())
     if prospect.empty:
         return None
     destination, why_not = "the queue they came from", prospect.why_not
@@ -240,8 +242,8 @@ def _look_through(ids: tuple[str, ...]) -> None:
 
 def _why(written: str) -> str:
     """Read the reason, without addresses."""
+    from dpp_feedback.feedback.escaped import printable
     from dpp_feedback.masking import masked
-    from dpp_feedback.show import printable
 
     why = printable(masked(" ".join(written.split())))
     if not 0 < len(why) <= _LONGEST_WHY:

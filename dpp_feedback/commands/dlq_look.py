@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dpp_feedback.dlq.listing import Entry, Listing
     from dpp_feedback.dlq.selection import Selection
     from dpp_feedback.feedback.events import Outcome
+    from dpp_feedback.feedback.parser import Admit
     from dpp_feedback.move_tasks import MoveTask
     from dpp_feedback.queue import Look, Message, Queue
     from dpp_feedback.rejects import RejectRow
@@ -158,9 +159,10 @@ def _looking(
     Ctrl-C, SIGTERM and a closed terminal end the command with 130, 143 and 129.
     """
     from dpp_feedback.dlq.listing import Listing
-    from dpp_feedback.resources import FeedbackQueue
+    from dpp_feedback.resources import FeedbackQueue, sns_check
 
     try:
+        admit = sns_check()
         queue = FeedbackQueue(setting="SQS_DLQ_URL").connect()
         retention = queue.retention()
         refused = _refused() if warn else frozenset[str]()
@@ -172,6 +174,7 @@ def _looking(
                 retention=retention,
                 contains=contains,
                 limit=limit,
+                admit=admit,
             )
             yield queue, look, listing
     except KeyboardInterrupt:
@@ -234,25 +237,28 @@ def _show(told: Entry | RejectRow, body: str, recorded: Mapping[str, str], *, re
     from dpp_feedback.commands import look_shown
     from dpp_feedback.explain import explain
     from dpp_feedback.masking import masked
+    from dpp_feedback.resources import sns_check
     from dpp_feedback.show import explanation
 
     console = look_shown.console()
     console.print(look_shown.facts(told, body, recorded, _now()))
     console.print()
-    verdict = look_shown.verdict(*_rehearsed(body, told.sent_at))
-    console.print(explanation(explain(body, told.sent_at), mask=not reveal, verdict=verdict))
+    admit = sns_check()
+    verdict = look_shown.verdict(*_rehearsed(body, told.sent_at, admit))
+    explained = explain(body, told.sent_at, admit)
+    console.print(explanation(explained, mask=not reveal, verdict=verdict))
     hidden = "" if reveal else ", addresses masked (--reveal shows them)"
     console.print(Text(f"\nbody{hidden}:", style="bold"))
     console.print(Text(look_shown.body_shown(body if reveal else masked(body)), overflow="fold"))
 
 
-def _rehearsed(body: str, sent_at: datetime) -> tuple[Outcome, Inserted | None, str]:
+def _rehearsed(body: str, sent_at: datetime, admit: Admit) -> tuple[Outcome, Inserted | None, str]:
     """Read a body, insert its rows and take them back; say why that is not possible."""
     from dpp_feedback.feedback.glance import events_of
     from dpp_feedback.feedback.parser import parse
     from dpp_feedback.resources import FeedbackStore
 
-    outcome = parse(body, sent_at)
+    outcome = parse(body, sent_at, admit)
     try:
         with FeedbackStore().connect() as store:
             return outcome, store.insert(events_of(outcome), rehearse=True), ""

@@ -62,7 +62,7 @@ def _table(areas: dict[str, list[Finding]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from dpp_feedback.show import printable
+    from dpp_feedback.feedback.escaped import printable
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=True)
     table.add_column("", width=4)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from dpp_feedback.dlq.listing import Entry
 from dpp_feedback.dlq.reasons import IGNORED, READABLE
+from dpp_feedback.feedback.escaped import printable
 from dpp_feedback.feedback.events import Ignored, Rejected, RejectedReason
 from dpp_feedback.messages import counted, encoded, sha256_of
-from dpp_feedback.show import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

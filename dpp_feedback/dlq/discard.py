@@ -15,6 +15,7 @@ from dpp_feedback.dlq.reasons import reason_now
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.events import Ignored, Rejected
 from dpp_feedback.feedback.glance import glance
+from dpp_feedback.feedback.parser import anything
 from dpp_feedback.masking import masked
 from dpp_feedback.queue import looking_seconds
 from dpp_feedback.rejects import Reject
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from dpp_feedback.feedback.glance import Glance
+    from dpp_feedback.feedback.parser import Admit
     from dpp_feedback.queue import Message, Queue
     from dpp_feedback.store import Store
 
@@ -67,13 +69,16 @@ class Discarded:
     not_recorded: str
 
 
-def find(dead_letters: Queue, connect: Connect, ids: Collection[str]) -> tuple[list[Found], str]:
+def find(
+    dead_letters: Queue, connect: Connect, ids: Collection[str], admit: Admit = anything
+) -> tuple[list[Found], str]:
     """Look for messages, and make sure that a discard can be recorded.
 
     Args:
         dead_letters: the queue.
         connect: opens the database.
         ids: which.
+        admit: see `parser.Admit`.
 
     Returns:
         Those that are there, oldest first; and why others may have been overlooked, or "".
@@ -91,7 +96,7 @@ def find(dead_letters: Queue, connect: Connect, ids: Collection[str]) -> tuple[l
         for message in look:
             if message.id in wanted:
                 sent[message.id] = message.sent_at
-                glances[message.id] = glance(message.body, message.sent_at)
+                glances[message.id] = glance(message.body, message.sent_at, admit)
                 if len(glances) == len(wanted):
                     break
     with connect() as store:
@@ -110,7 +115,13 @@ def find(dead_letters: Queue, connect: Connect, ids: Collection[str]) -> tuple[l
 
 
 def discard(
-    dead_letters: Queue, connect: Connect, ids: Collection[str], *, actor: str, why: str
+    dead_letters: Queue,
+    connect: Connect,
+    ids: Collection[str],
+    *,
+    actor: str,
+    why: str,
+    admit: Admit = anything,
 ) -> Discarded:
     """Receive the messages anew, record them as discarded, commit, delete them.
 
@@ -123,6 +134,7 @@ def discard(
         ids: which.
         actor: who, as `actor.actor` says.
         why: for the record; without addresses.
+        admit: see `parser.Admit`.
 
     Raises:
         SettingError, DatabaseRefused, DatabaseUnavailable: it cannot be recorded; nothing is
@@ -147,7 +159,7 @@ def discard(
     deleting = False
     try:
         with connect() as store:
-            rejects = _rejects(store, taken.messages, dead_letters.name)
+            rejects = _rejects(store, taken.messages, dead_letters.name, admit)
             record = store.dlq_actions.begin(
                 "discard", actor=actor, selection={"message_ids": sorted(wanted)}, why=why
             )
@@ -177,9 +189,9 @@ def discard(
     return Discarded(frozenset(gone), left | failed, not_recorded)
 
 
-def _rejects(store: Store, messages: Sequence[Message], queue: str) -> list[Reject]:
+def _rejects(store: Store, messages: Sequence[Message], queue: str, admit: Admit) -> list[Reject]:
     """What is to be recorded of messages, as the present parser and Postgres see them."""
-    glances = {message.id: glance(message.body, message.sent_at) for message in messages}
+    glances = {message.id: glance(message.body, message.sent_at, admit) for message in messages}
     refused = rehearsal.refused(store, glances)
     return [
         Reject.of(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dpp_feedback.dlq.reasons import reason_now
 from dpp_feedback.feedback.events import Ignored, Rejected
 from dpp_feedback.feedback.glance import glance
+from dpp_feedback.feedback.parser import anything
 from dpp_feedback.masking import masked
 from dpp_feedback.messages import encoded
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from dpp_feedback.dlq.selection import Selection
+    from dpp_feedback.feedback.parser import Admit
     from dpp_feedback.queue import Message
 
 
@@ -51,15 +53,22 @@ class Entry:
     detail: str | None
 
     @classmethod
-    def of(cls, message: Message, refused: Container[str], retention: timedelta) -> Entry:
+    def of(
+        cls,
+        message: Message,
+        refused: Container[str],
+        retention: timedelta,
+        admit: Admit = anything,
+    ) -> Entry:
         """Look at a message.
 
         Args:
             message: as received.
             refused: see `reason_now`.
             retention: how long the queue keeps a message.
+            admit: see `parser.Admit`.
         """
-        seen = glance(message.body, message.sent_at)
+        seen = glance(message.body, message.sent_at, admit)
         outcome = seen.outcome
         return cls(
             message_id=message.id,
@@ -100,6 +109,7 @@ class Listing:
         retention: how long the queue keeps a message.
         contains: text that the body must hold, as it stands or escaped in JSON; without case.
         limit: pass on at most so many; 0: all.
+        admit: see `parser.Admit`.
 
     Attributes:
         seen: messages looked at.
@@ -119,6 +129,7 @@ class Listing:
         retention: timedelta,
         contains: str | None = None,
         limit: int = 0,
+        admit: Admit = anything,
     ) -> None:
         self._messages = messages
         self._selection = selection
@@ -126,6 +137,7 @@ class Listing:
         self._retention = retention
         self._spellings = _spellings(contains) if contains else frozenset[str]()
         self._limit = limit
+        self._admit = admit
         self.seen = 0
         self.shown = 0
         self.reasons: Counter[str] = Counter()
@@ -137,7 +149,7 @@ class Listing:
         """Yield each message that is meant, and what is to be said of it."""
         messages = iter(self._messages)
         for message in messages:
-            entry = Entry.of(message, self._refused, self._retention)
+            entry = Entry.of(message, self._refused, self._retention, self._admit)
             self._count(entry)
             if not self._means(entry, message):
                 continue

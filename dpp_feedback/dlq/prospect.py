@@ -10,11 +10,13 @@ from dpp_feedback.dlq import rehearsal
 from dpp_feedback.dlq.reasons import IGNORED, READABLE, reason_now
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.glance import glance
+from dpp_feedback.feedback.parser import anything
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dpp_feedback.feedback.glance import Glance
+    from dpp_feedback.feedback.parser import Admit
     from dpp_feedback.queue import Queue
     from dpp_feedback.store import Store
 
@@ -75,7 +77,7 @@ class Prospect:
         return ""
 
 
-def examine(dead_letters: Queue, connect: Callable[[], Store]) -> Prospect:
+def examine(dead_letters: Queue, connect: Callable[[], Store], admit: Admit = anything) -> Prospect:
     """Say what a redrive would do: read a sample with the present parser, rehearse its events.
 
     The sample is handed back at once; nothing is stored.
@@ -83,6 +85,7 @@ def examine(dead_letters: Queue, connect: Callable[[], Store]) -> Prospect:
     Args:
         dead_letters: the queue.
         connect: opens the database; what it raises is a finding.
+        admit: see `parser.Admit`.
 
     Raises:
         AwsRefused, AwsUnavailable: the queue cannot be looked at.
@@ -90,7 +93,7 @@ def examine(dead_letters: Queue, connect: Callable[[], Store]) -> Prospect:
     glances: dict[str, Glance] = {}
     with dead_letters.look() as look:
         for message in look:
-            glances[message.id] = glance(message.body, message.sent_at)
+            glances[message.id] = glance(message.body, message.sent_at, admit)
             if len(glances) >= SAMPLED:
                 break
     refused: dict[str, str] = {}

@@ -11,11 +11,13 @@ from dpp_feedback.dlq.reasons import REASONS, reason_now
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.glance import glance
 from dpp_feedback.feedback.kinds import DETAIL_TYPES, documented_name
+from dpp_feedback.feedback.parser import anything
 from dpp_feedback.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
+    from dpp_feedback.feedback.parser import Admit
     from dpp_feedback.queue import Message
 
 
@@ -95,18 +97,19 @@ class Selection:
         """Whether no more messages can match, `found` different ones having matched."""
         return bool(self.message_ids) and found >= len(self.message_ids)
 
-    def matches(self, message: Message, refused: Container[str]) -> bool:
+    def matches(self, message: Message, refused: Container[str], admit: Admit = anything) -> bool:
         """Whether a message is meant.
 
         Args:
             message: as received.
             refused: see `reason_now`.
+            admit: see `parser.Admit`.
         """
         if not self.may_match(message):
             return False
         if not self.needs_parsing:
             return True
-        seen = glance(message.body, message.sent_at)
+        seen = glance(message.body, message.sent_at, admit)
         return self.matches_content(reason_now(seen, message.id, refused), seen.kinds)
 
     def may_match(self, message: Message) -> bool:

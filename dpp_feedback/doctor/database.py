@@ -31,6 +31,11 @@ SELECT CASE
   ELSE has_table_privilege('dpp_feedback.migrations', 'SELECT')
 END
 """
+# A login that only reads is as it should be.
+_ONLY_READS = b"""
+SELECT has_any_column_privilege(oid, 'SELECT') AND NOT has_table_privilege(oid, 'INSERT')
+FROM pg_catalog.pg_class WHERE oid = to_regclass('public.ses_feedback_events')
+"""
 _LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
 
 
@@ -95,9 +100,19 @@ def _migrations() -> Iterator[Finding]:
 
 
 def _takes_an_event() -> Iterator[Finding]:
+    check = "takes an event"
+    with closing(connect(database_url(), _NAME)) as connection, explaining("Asking for rights"):
+        only_reads = connection.execute(_ONLY_READS).fetchone() == (True,)
+    if only_reads:
+        yield warned(
+            check,
+            "The login in DATABASE_URL may read of the events, and store none.",
+            "Where a run stores events, make it a member of ses_feedback_writer.",
+        )
+        return
     with FeedbackStore().connect() as store:
         store.check()
-    yield passed("takes an event", "One was inserted and taken back, and a reject too.")
+    yield passed(check, "One was inserted and taken back, and a reject too.")
 
 
 def _verified() -> Iterator[Finding]:

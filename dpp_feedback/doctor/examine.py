@@ -13,6 +13,7 @@ from dpp_feedback.doctor import (
     dead_letter_queue,
     identity,
     queue,
+    server_log,
     ses,
     settings,
     topics,
@@ -41,6 +42,7 @@ def examinations() -> list[Examination]:
         *topics.examinations(aws),
         *ses.examinations(aws),
         *database.examinations(),
+        *server_log.examinations(),
         *dagster_instance.examinations(where),
     ]
 

@@ -23,11 +23,14 @@ _READERS: dict[str, Callable[[], object]] = {
     "SNS_BOUNCE_ARN": partial(resources.topic_arn, "SNS_BOUNCE_ARN"),
     "SNS_COMPLAINT_ARN": partial(resources.topic_arn, "SNS_COMPLAINT_ARN"),
     "SNS_DELIVERY_ARN": partial(resources.topic_arn, "SNS_DELIVERY_ARN"),
+    "SNS_VERIFY": resources.verifies,
     "AWS_REGION": resources.aws_region,
+    "SES_FEEDBACK_ERASURE_KEY": resources.erasure_key,
     "SES_FEEDBACK_MAX_PARALLEL_RUNS": resources.max_parallel_runs,
     "SES_FEEDBACK_MIN_VOLUME": resources.min_volume,
     "SES_FEEDBACK_REJECT_KEY": resources.reject_key,
     "SES_FEEDBACK_REPORTS": resources.ReportFolder().connect,
+    "SES_FEEDBACK_RETENTION_DAYS": resources.retention_days,
     "SES_FEEDBACK_TIME_ZONE": resources.time_zone,
     "SES_FEEDBACK_VERIFIED_DOMAINS": resources.verified_domains,
 }
@@ -41,6 +44,7 @@ def examinations() -> list[Examination]:
         Examination(area, "values", _values),
         Examination(area, "names", _names),
         Examination(area, "alerts", _alerts),
+        Examination(area, "signatures", _signatures),
     ]
 
 
@@ -76,6 +80,21 @@ def _alerts() -> Iterator[Finding]:
             "Nobody is told: no channel is set.",
             "Set SES_FEEDBACK_ALERT_TOPIC_ARN, SES_FEEDBACK_SLACK_WEBHOOK_URL, or both of "
             "SES_FEEDBACK_MAIL_FROM and SES_FEEDBACK_MAIL_TO.",
+        )
+
+
+def _signatures() -> Iterator[Finding]:
+    check = "signatures"
+    if resources.verifies():
+        resources.sns_check().require_reachable()
+        yield passed(check, "Bodies need SNS's signature, and its certificates can be had.")
+    elif resources.endpoint_url():
+        yield passed(check, "Signatures are not verified: a stand-in for AWS makes none.")
+    else:
+        yield warned(
+            check,
+            "Signatures are not verified: whoever can send to the queue can forge feedback.",
+            "Set SNS_VERIFY=true, with raw delivery off.",
         )
 
 

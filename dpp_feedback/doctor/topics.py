@@ -9,7 +9,7 @@ from dpp_feedback.aws_errors import AwsRefused
 from dpp_feedback.doctor.aws import NotThere
 from dpp_feedback.doctor.finding import Examination, Finding, failed, passed, warned
 from dpp_feedback.doctor.queue import MANAGED_BY_AWS, QUEUE, TOPICS, WIRE, attributes
-from dpp_feedback.resources import topic_arn
+from dpp_feedback.resources import topic_arn, verifies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +93,13 @@ def _subscription(aws: Aws, check: str, arn: str) -> Iterator[Finding]:
             check,
             "The subscription has a filter policy: what it does not match never arrives.",
             "Remove it with `aws sns set-subscription-attributes --attribute-name FilterPolicy`.",
+        )
+    elif said.get("RawMessageDelivery") == "true" and verifies():
+        yield failed(
+            check,
+            "RawMessageDelivery is on, and bodies need SNS's signature (SNS_VERIFY), which only "
+            "its envelope has: every message is refused.",
+            "Set RawMessageDelivery to false with `aws sns set-subscription-attributes`.",
         )
     elif said.get("RawMessageDelivery") == "true":
         yield warned(

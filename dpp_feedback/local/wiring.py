@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the stubs are there for developers only
 
 # A stand-in asks only that requests are signed. These words open nothing, nowhere.
 ACCESS_KEY_ID = "local"
-SECRET_ACCESS_KEY = "local"  # noqa: S105
+SECRET_ACCESS_KEY = "local"  # noqa: S105 - see above
 
 _DAY_SECONDS = 24 * 60 * 60
 

@@ -99,7 +99,7 @@ class RejectRow:
     last_run_id: str | None
     resolution: Resolution
     resolved_at: datetime | None
-    resolved_by: str | None
+    resolved_by: str | None = field(repr=False)
     resolved_run_id: str | None
     body_kept_until: datetime | None
 

@@ -57,7 +57,7 @@ ON CONFLICT (message_id) DO UPDATE SET
   body = CASE WHEN excluded.resolution = 'waiting' THEN coalesce(excluded.body, kept.body) END,
   body_kept_until = CASE WHEN excluded.resolution = 'waiting'
     THEN coalesce(excluded.body_kept_until, kept.body_kept_until) END
-"""  # noqa: S608
+"""  # noqa: S608 - made of constants
 
 
 def upsert(

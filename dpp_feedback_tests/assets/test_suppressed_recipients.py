@@ -117,6 +117,7 @@ def test_the_list_is_written_and_counted(ses_list: SesList, tmp_path: Path) -> N
         "only_at_ses": 1,
         "added_to_ses": 0,
         "refused_by_ses": 0,
+        "erased_and_kept_as_hash": 0,
     }
     rows = _rows(tmp_path)
     assert [row["recipient"] for row in rows] == sorted(OURS)

@@ -44,6 +44,14 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def environment(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings, without topics: the bodies here name none of them."""
+    for name in ("SNS_BOUNCE_ARN", "SNS_COMPLAINT_ARN", "SNS_DELIVERY_ARN"):
+        monkeypatch.delenv(name)
+    return environment
+
+
+@pytest.fixture
 def ids(sqs: SQSClient, environment: dict[str, str]) -> list[str]:
     """The ids of `BODIES` in the dead-letter queue."""
     return send(sqs, environment, BODIES)

@@ -98,14 +98,20 @@ def test_what_is_open_fails_by_name(migrated: Connection) -> None:
     migrated.execute("ALTER TABLE public.ses_feedback_events NO FORCE ROW LEVEL SECURITY")
     finding = _database("row-level security")
     assert finding.verdict == "fail"
-    assert finding.found == "row level security is not forced on public.ses_feedback_events."
+    assert finding.found == (
+        "row level security is not forced on public.ses_feedback_events: "
+        "alter table public.ses_feedback_events force row level security."
+    )
     assert _database("guard").verdict == "pass"
     migrated.execute("ALTER TABLE public.ses_feedback_events FORCE ROW LEVEL SECURITY")
     migrated.execute("DROP EVENT TRIGGER dpp_feedback_row_level_security")
     assert _database("row-level security").verdict == "pass"
     finding = _database("guard")
     assert finding.verdict == "fail"
-    assert finding.found == "event trigger dpp_feedback_row_level_security is missing."
+    assert finding.found == (
+        "event trigger dpp_feedback_row_level_security is missing: "
+        "run the files of migrations/ again, in order."
+    )
 
 
 def test_a_database_that_is_newer_fails(migrated: Connection) -> None:

@@ -53,7 +53,10 @@ def role(queues: Queues, database: Database, monkeypatch: pytest.MonkeyPatch) ->
             id="a constraint",
         ),
         pytest.param(
-            f"ALTER TABLE {EVENTS} ALTER configuration_set TYPE varchar(40)",
+            f"""
+            DROP VIEW dpp_feedback.ses_feedback_events_masked;
+            ALTER TABLE {EVENTS} ALTER configuration_set TYPE varchar(40)
+            """,
             f"ALTER TABLE {EVENTS} ALTER configuration_set TYPE text",
             "StringDataRightTruncation (22001)",
             id="a narrow column",

@@ -1,0 +1,1 @@
+"""Retention and erasure, on a real PostgreSQL."""
