@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dpp_feedback.connection import explaining
 from dpp_feedback.feedback.counts import OTHERS, Count
 from dpp_feedback.feedback.escaped import harmless
+from dpp_feedback.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -311,10 +313,16 @@ class DailyCounts:
             rows = self._connection.execute(statement, {"first": first, "last": last, **more})
             # Names come from bodies; from here on they go into sentences, tables and pages.
             return [
-                Count(**dict(zip(columns, map(_harmless, values), strict=True)), count=count)
+                Count(**dict(zip(columns, map(_shown, columns, values), strict=True)), count=count)
                 for *values, count in rows
             ]
 
 
-def _harmless(value: Any) -> Any:
-    return harmless(value) if isinstance(value, str) else value
+def _shown(column: str, value: Any) -> Any:
+    return _name(value, column == "source") if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=4096)  # a few hundred names stand in tens of thousands of rows
+def _name(text: str, is_address: bool) -> str:
+    """Reports name senders; in any other column an address is somebody's trick."""
+    return harmless(text) if is_address else masked(harmless(text))

@@ -180,6 +180,15 @@ def test_a_variable_return_path_counts_as_its_domain_and_names_no_recipient(stor
     assert counted == {"@example.com": 2, '"a=b"@example.com': 1}
 
 
+def test_an_address_where_none_belongs_is_shown_masked(store: Store) -> None:
+    told = event(1, configuration_set="jane@example.com", bounce_sub_type="jane%40example.com")
+    store.insert([told])
+    (count,) = all_counts(store)
+    assert count.configuration_set == "j***@example.com"
+    assert count.bounce_sub_type == "j***%40example.com"
+    assert count.source == told.source
+
+
 def test_what_ses_does_not_say_is_counted_as_empty(store: Store) -> None:
     store.insert([event(1, source=None, primary_recipient=None), event(2, primary_recipient="x")])
     counted = {(count.source, count.recipient_domain) for count in all_counts(store)}
