@@ -5,21 +5,30 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dpp_feedback_tests.pages import (
+    ROOT,
+    TESTS,
+    assert_leads_somewhere,
+    assert_tests_exist,
+    links_of,
+    rows_of,
+    shown_by,
+    text_of,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS, PRODUCT, TESTS = ROOT / "docs", ROOT / "dpp_feedback", ROOT / "dpp_feedback_tests"
-PAGE = re.sub(r"```.*?```", "", (DOCS / "reliability.md").read_text(), flags=re.DOTALL)
+PRODUCT, RELIABILITY = ROOT / "dpp_feedback", ROOT / "docs" / "reliability.md"
+PAGE = text_of(RELIABILITY)
 COMMANDS = ("make ", "dpp-feedback ", "apt-get ")
 
-_ROWS = re.findall(r"^\| ([A-Z]\d+) \|", PAGE, re.MULTILINE)
-_SHOWN = re.findall(r"^- ([A-Z]\d+(?:, [A-Z]\d+)*): (.*)$", PAGE, re.MULTILINE)
+_ROWS = rows_of(PAGE)
+_SHOWN = shown_by(PAGE)
 _SPANS = sorted(set(re.findall(r"`([^`]+)`", PAGE)))
 _MESSAGES = [span for span in _SPANS if " " in span and not span.startswith(COMMANDS)]
 _PATHS = [span for span in _SPANS if "/" in span and " " not in span]
@@ -28,7 +37,6 @@ _NAMES = [
     for span in _SPANS
     if " " not in span and span not in _PATHS and not span.startswith("test_")
 ]
-_LINKS = sorted(set(re.findall(r"\]\(([^)]+)\)", PAGE)))
 
 
 @cache
@@ -62,38 +70,15 @@ def _is_said(message: str) -> bool:
     return bool(re.search(".*".join(map(re.escape, message.split("..."))), _said()))
 
 
-@cache
-def _tests(path: Path) -> frozenset[str]:
-    return frozenset(
-        node.name
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    )
-
-
-def _anchors(page: Path) -> set[str]:
-    """As GitHub makes them of headings."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 def test_every_row_is_shown_by_a_test() -> None:
     shown = [row for rows, _ in _SHOWN for row in rows.split(", ")]
     assert shown == _ROWS
     assert len(_ROWS) > 50
 
 
-@pytest.mark.parametrize(("rows", "shown"), _SHOWN, ids=[rows for rows, _ in _SHOWN])
-def test_what_shows_a_row_exists_in_the_file_that_is_named(rows: str, shown: str) -> None:
-    found: list[str] = []
-    path = TESTS
-    for span in re.findall(r"`([^`]+)`", shown):
-        if span.endswith(".py"):
-            path = TESTS / span
-        else:
-            assert span in _tests(path), rows
-            found.append(span)
-    assert found
+@pytest.mark.parametrize("shown", [shown for _, shown in _SHOWN], ids=[rows for rows, _ in _SHOWN])
+def test_what_shows_a_row_exists_in_the_file_that_is_named(shown: str) -> None:
+    assert_tests_exist(shown)
 
 
 def test_every_file_of_faults_is_named() -> None:
@@ -125,9 +110,6 @@ def test_every_path_is_in_the_repository(path: str) -> None:
     assert made.exists() or (TESTS / path).exists() or (made.suffix and made.parent.is_dir())
 
 
-@pytest.mark.parametrize("link", _LINKS)
+@pytest.mark.parametrize("link", links_of(PAGE))
 def test_every_link_leads_somewhere(link: str) -> None:
-    file, _, anchor = link.partition("#")
-    page = DOCS / (file or "reliability.md")
-    assert page.is_file()
-    assert not anchor or anchor in _anchors(page)
+    assert_leads_somewhere(link, RELIABILITY)
