@@ -7,7 +7,9 @@
 --
 -- exits with 0 only when all is well. Supabase's SQL editor shows the error, or the last result
 -- alone: mark one query to see its own. What is expected here is what migrations/ makes; a
--- migration that changes it changes this file too.
+-- migration that changes it changes this file too. Values are cast where PostgreSQL has no operator
+-- or function of just these types: in a schema of the session's search path somebody may have made
+-- one, which would then run with the rights of whoever verifies.
 
 -- 1. Tables in public, and whether row level security is on, and binds the owner too
 select
@@ -16,23 +18,24 @@ select
   relation.relrowsecurity as row_level_security,
   relation.relforcerowsecurity as forced
 from pg_catalog.pg_class as relation
-where relation.relnamespace = to_regnamespace('public') and relation.relkind in ('r', 'p')
+where relation.relnamespace = to_regnamespace('public')::oid and relation.relkind in ('r', 'p')
 order by 1;
 
 -- 2. Policies
 select tablename, policyname, permissive, roles, cmd, qual, with_check
 from pg_catalog.pg_policies
-where schemaname = 'dpp_feedback' or (schemaname = 'public' and tablename like 'ses\_%')
+where schemaname = 'dpp_feedback' or (schemaname = 'public' and tablename::text like 'ses\_%')
 order by 1, 2;
 
 -- 3. Grants on our tables and views, and on single columns
 select
   granted.relname as object,
-  case entry.grantee when 0 then 'PUBLIC' else pg_get_userbyid(entry.grantee) end as grantee,
+  case entry.grantee when 0::oid then 'PUBLIC' else pg_get_userbyid(entry.grantee) end as grantee,
   granted.column_name,
   string_agg(entry.privilege_type, ', ' order by entry.privilege_type) as privileges
 from (
-  select relname, relnamespace, null as column_name, coalesce(relacl, acldefault('r', relowner)) as acl
+  select relname, relnamespace, null as column_name,
+    coalesce(relacl, acldefault('r'::"char", relowner)) as acl
   from pg_catalog.pg_class where relkind in ('r', 'p', 'v')
   union all
   select relname, relnamespace, attname, attacl
@@ -40,7 +43,7 @@ from (
 ) as granted
 join pg_catalog.pg_namespace as place on place.oid = granted.relnamespace
 cross join lateral aclexplode(granted.acl) as entry
-where nspname = 'dpp_feedback' or (nspname = 'public' and relname like 'ses\_%')
+where nspname = 'dpp_feedback' or (nspname = 'public' and relname::text like 'ses\_%')
 group by 1, 2, 3
 order by 1, 2, 3 nulls first;
 
@@ -422,10 +425,20 @@ begin
         ('service_role', 'public.ses_suppressed_recipients', '{select}', null),
         ('ses_feedback_writer', 'public.ses_feedback_events', '{insert}', null),
         ('ses_feedback_writer', 'public.ses_feedback_events', '{select}', '{dedupe_key}'),
-        ('ses_feedback_writer', 'public.ses_feedback_daily_counts', '{select,insert,update}', null),
-        ('ses_feedback_writer', 'public.ses_feedback_daily_totals', '{select,insert,update}', null),
+        ('ses_feedback_writer', 'public.ses_feedback_daily_counts', '{select,insert}', null),
+        ('ses_feedback_writer', 'public.ses_feedback_daily_counts', '{update}', '{count}'),
+        ('ses_feedback_writer', 'public.ses_feedback_daily_totals', '{select,insert}', null),
+        ('ses_feedback_writer', 'public.ses_feedback_daily_totals', '{update}', '{count}'),
         ('ses_feedback_writer', 'public.ses_feedback_rejects', '{select,insert,update}', null),
-        ('ses_feedback_writer', 'public.ses_feedback_dlq_actions', '{select,insert,update}', null),
+        ('ses_feedback_writer', 'public.ses_feedback_dlq_actions', '{select}', '{id}'),
+        (
+          'ses_feedback_writer', 'public.ses_feedback_dlq_actions', '{insert}',
+          '{action,actor,selection,dry_run,why,run_id,parser_version}'
+        ),
+        (
+          'ses_feedback_writer', 'public.ses_feedback_dlq_actions', '{update}',
+          '{finished_at,moved,counts,error}'
+        ),
         ('ses_feedback_reader', 'public.ses_feedback_events', '{select}', '{notification_type,event_at}'),
         ('ses_feedback_reader', 'public.ses_feedback_daily_counts', '{select}', null),
         ('ses_feedback_reader', 'public.ses_feedback_daily_totals', '{select}', null),
@@ -595,7 +608,7 @@ begin
         ('bypassrls', rolbypassrls), ('createrole', rolcreaterole), ('createdb', rolcreatedb),
         ('replication', rolreplication)
     ) as property (attribute, present)
-    where present and rolname = any (our_roles || '{anon,authenticated}'::text[])
+    where present and rolname = any (our_roles || '{anon,authenticated,authenticator}'::text[])
     union all
     select format('%s may act as %s: revoke %2$I from %1$I', member.rolname, role.rolname)
     from pg_catalog.pg_auth_members
@@ -606,10 +619,28 @@ begin
         role.rolname = any (our_roles)
         and member.rolname in ('anon', 'authenticated', 'authenticator')
       )
+    union all
+    -- Through whatever roles: such a one needs no grant.
+    select format(
+      '%1$s may act as %2$s, whom nothing here binds: find out how with \drg %1$s, and revoke that',
+      member.rolname, role.rolname
+    )
+    from pg_catalog.pg_roles as member cross join pg_catalog.pg_roles as role
+    where member.rolname in ('anon', 'authenticated', 'authenticator') and not member.rolsuper
+      and pg_has_role(member.oid, role.oid, 'MEMBER')
+      and (
+        role.rolsuper
+        or role.rolname in (
+          'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'
+        )
+        or role.oid <> member.oid and exists (
+          select from pg_catalog.pg_class where pg_class.oid = any (ours) and relowner = role.oid
+        )
+      )
     order by 1
   );
 
-  -- The schema dpp_feedback: only a reader looks into it, and no API serves it.
+  -- Schemas: only a reader looks into dpp_feedback, and no API serves it.
   found := found || array(
     select format(
       '%s holds %s on schema dpp_feedback: revoke %2$s on schema dpp_feedback from %s',
@@ -623,6 +654,11 @@ begin
     where nspname = 'dpp_feedback' and grantee <> nspowner
       and (holder, privilege_type) <> ('ses_feedback_reader', 'USAGE')
     union all
+    select format('%s lacks USAGE on schema public: %s', rolname, again)
+    from pg_catalog.pg_roles
+    where rolname = any (our_roles) and to_regnamespace('public') is not null
+      and not has_schema_privilege(oid, 'public', 'USAGE')
+    union all
     select format('ses_feedback_reader lacks USAGE on schema dpp_feedback: %s', again)
     from pg_catalog.pg_namespace
     where nspname = 'dpp_feedback' and not exists (
@@ -631,12 +667,12 @@ begin
     )
     union all
     select format(
-      'schema dpp_feedback belongs to %s, whom it is to shut out: '
-        'alter schema dpp_feedback owner to whoever migrates',
-      pg_get_userbyid(nspowner)
+      'schema %1$s belongs to %2$s, whom it is to shut out: '
+        'alter schema %1$s owner to whoever migrates',
+      nspname, pg_get_userbyid(nspowner)
     )
     from pg_catalog.pg_namespace
-    where nspname = 'dpp_feedback'
+    where nspname in ('dpp_feedback', 'public')
       and pg_get_userbyid(nspowner) = any (
         our_roles || '{anon,authenticated,authenticator,service_role}'::text[]
       )
@@ -679,6 +715,41 @@ begin
     where setting ~ '^pgrst.db.schemas?=(.*[ ,"])?dpp_feedback\y'
       and setdatabase in (
         0, (select oid from pg_catalog.pg_database where datname = current_database())
+      )
+    order by 1
+  );
+
+  -- A function or an operator that is made there, of just the types that a statement names, takes
+  -- the place of PostgreSQL's own in sessions of others, and runs with their rights (CVE-2018-1058).
+  found := found || array(
+    select format(
+      '%s may create in %s what then runs in sessions of others: revoke create on %2$s from %s',
+      holder, place, case grantee when 0 then 'public' else quote_ident(holder) end
+    )
+    from (
+      select 'schema public' as place, nspacl as acl from pg_catalog.pg_namespace
+      where nspname = 'public'
+      union all
+      -- A schema that has the name of a login comes before public in the path of that login.
+      select format('database %I', datname), datacl from pg_catalog.pg_database
+      where datname = current_database()
+    ) as granted
+    cross join lateral aclexplode(acl)
+    cross join lateral (
+      select case grantee when 0 then 'PUBLIC' else pg_get_userbyid(grantee) end as holder
+    ) as named
+    where privilege_type = 'CREATE'
+      and holder = any (our_roles || '{PUBLIC,anon,authenticated,authenticator}'::text[])
+    union all
+    select format(
+      'database %1$I belongs to %2$s, whom it is to shut out: '
+        'alter database %1$I owner to whoever migrates',
+      datname, pg_get_userbyid(datdba)
+    )
+    from pg_catalog.pg_database
+    where datname = current_database()
+      and pg_get_userbyid(datdba) = any (
+        our_roles || '{anon,authenticated,authenticator,service_role}'::text[]
       )
     order by 1
   );

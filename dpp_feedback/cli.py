@@ -6,7 +6,6 @@ modules are imported by the commands that need them, so that `--help` and `expla
 
 from __future__ import annotations
 
-import json
 import secrets
 import sys
 from datetime import UTC, datetime
@@ -282,7 +281,9 @@ def explain(file: BinaryIO, as_json: bool, verify: bool) -> None:
         admit = sns_check()
     explained = read(file.read(), _now(), admit)
     if as_json:
-        click.echo(json.dumps(explained.as_json(), indent=2))
+        from dpp_feedback.feedback.escaped import json_text
+
+        click.echo(json_text(explained.as_json(), indent=2))
     else:
         from rich.console import Console
 

@@ -8,6 +8,7 @@ written to disk between ops. How each step works is in queue.py, feedback/ and s
 # No `from __future__ import annotations`: Dagster reads the annotations of ops at run time.
 
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from time import perf_counter
@@ -16,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from dpp_feedback import reprocess_record
-from dpp_feedback.aws_errors import AwsRefused
+from dpp_feedback.aws_errors import AwsRefused, AwsUnavailable
 from dpp_feedback.dlq.selection import Selection
 from dpp_feedback.drain_config import ReceiveConfig
 from dpp_feedback.drained import (
@@ -113,25 +114,28 @@ def receive_messages(
 def parse_messages(
     context: dg.OpExecutionContext, queue: FeedbackQueue, store: FeedbackStore, received: Received
 ) -> Parsed:
-    """Parse every message; none stops another.
+    """Parse every message; none stops another, not by a SigningCertURL that gives nothing either.
 
     In the order in which SQS received them: of two messages with one event the first stores it,
     in a dry run as in the run that follows.
     """
     start = perf_counter()
-    waiting, read = received.messages, list[Read]()
+    waiting, later, read = received.messages, list[Message | Read](), list[Read]()
     with (
         told_plainly(),
-        reprocess_record.given_up(context, queue, store, received.source, waiting, read),
+        reprocess_record.given_up(context, queue, store, received.source, waiting, later, read),
         uncollected(),
     ):
         check = sns_check()
         while waiting:
-            message = waiting[-1]
-            if isinstance(message, Message):
-                message = Read.of(message, keep_body=received.keep_bodies, admit=check)
-            read.append(message)
+            try:
+                read.append(_read(waiting[-1], received.keep_bodies, check))
+            except (AwsRefused, AwsUnavailable):  # its certificate cannot be had
+                later.append(waiting[-1])
             waiting.pop()  # last: at every moment it stands in one of them, to be handed back
+        while later:  # by now it is known whether any certificate can be had
+            read.append(_read(later[-1], received.keep_bodies, check))
+            later.pop()
         read.sort(key=lambda message: (message.sent_at, message.id))
     return Parsed(read, received.source, {**received.seconds, "parse": perf_counter() - start})
 
@@ -246,6 +250,13 @@ def acknowledge_messages(
     )
 
 
+def _read(message: Message | Read, keep_body: bool, check: SnsCheck) -> Read:
+    """Parse a message, if that was not done while receiving."""
+    if isinstance(message, Read):
+        return message
+    return Read.of(message, keep_body=keep_body, admit=check)
+
+
 class _Reader:
     """Decides what is kept of a message that comes, and so how much memory a run takes."""
 
@@ -263,7 +274,8 @@ class _Reader:
         if not self.selection.matches(message, self._refused, self._check):
             return None
         if self._unread > _UNREAD:
-            return Read.of(message, keep_body=self._keep_bodies, admit=self._check)
+            with suppress(AwsRefused, AwsUnavailable):  # then it is read when all are there
+                return Read.of(message, keep_body=self._keep_bodies, admit=self._check)
         self._unread += len(message.body)
         return message
 

@@ -40,6 +40,10 @@ SELECT set_config(name, '0', true) FROM pg_settings
 WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
 """
 
+# Files name objects of other schemas with them. Who may create in a schema of the login's path
+# could else put a function or an operator of just the right types in the place of Postgres' own.
+_OWN_PATH = b"SELECT set_config('search_path', '', true)"
+
 # An ALTER TABLE that waits makes everybody behind it wait too, so it does not wait long. But a
 # vacuum that is in its way gives way only when deadlock_timeout is over, by default a second, and
 # not everybody may set that: so one try in four is longer.
@@ -54,6 +58,7 @@ _PAUSE_SECONDS = 1  # in which those who have waited come to their turn
 
 # A runner that was killed leaves a build behind that the server goes on with, and that ends well.
 _OTHERS_BUILD = b"SELECT 1 FROM pg_stat_progress_create_index WHERE datname = current_database()"
+_PUT_BACK = "put the released file back."
 
 # As one EXECUTE, in which Postgres refuses to begin or to end a transaction: a file that commits
 # by itself is so refused before it does, and the ledger never tells of half a file.
@@ -132,6 +137,7 @@ def _apply(connection: psycopg.Connection, file: MigrationFile, lock_timeout: st
     try:
         _prepare(connection, file)
         with connection.transaction():
+            connection.execute(_OWN_PATH)
             connection.execute(_UNLIMITED)
             connection.execute(_GIVE_WAY)
             connection.execute(_LOCK_TIMEOUT, [lock_timeout])
@@ -155,8 +161,21 @@ def _prepare(connection: psycopg.Connection, file: MigrationFile) -> None:
     if file.beforehand is not None:
         while connection.execute(_OTHERS_BUILD).fetchone():
             sleep(_PAUSE_SECONDS)
-        for (statement,) in connection.execute(file.beforehand.encode()).fetchall():
-            connection.execute(statement.encode())
+        with connection.transaction():
+            connection.execute(_OWN_PATH)
+            connection.execute("SET TRANSACTION READ ONLY")
+            rows = connection.execute(file.beforehand.encode()).fetchall()
+        for row in rows:
+            match row:
+                case (str(statement),):
+                    connection.execute(statement.encode())
+                case _:
+                    raise MigrationError(
+                        f"concurrently/{file.name} returns no statements: {_PUT_BACK}"
+                    )
+            # What follows would be part of that transaction, and be gone with it.
+            if connection.info.transaction_status.name != "IDLE":
+                raise MigrationError(f"concurrently/{file.name} begins a transaction: {_PUT_BACK}")
 
 
 def _in_use() -> tuple[type[psycopg.Error], ...]:

@@ -26,6 +26,7 @@ DO $$
 DECLARE
   outsider name;
 BEGIN
+  PERFORM set_config('search_path', '', true);
   IF to_regnamespace('dpp_feedback') IS NULL THEN
     CREATE SCHEMA dpp_feedback;
     REVOKE ALL ON SCHEMA dpp_feedback FROM PUBLIC;
@@ -75,7 +76,10 @@ def missing(connection: psycopg.Connection, files: list[MigrationFile]) -> list[
     """
     ledger: dict[str, str] = {}
     if connection.execute(_IS_THERE).fetchone() == (True,):
-        ledger = dict(connection.execute("SELECT name, sha256 FROM dpp_feedback.migrations"))
+        # A ledger that somebody else made may hold nulls.
+        ledger = dict(
+            connection.execute("SELECT coalesce(name, ''), sha256 FROM dpp_feedback.migrations")
+        )
     if newer := sorted(ledger.keys() - {file.name for file in files}):
         raise MigrationError(
             "The database is newer than this dpp_feedback, which does not know "
@@ -103,8 +107,17 @@ def locked_without(connection: psycopg.Connection, file: MigrationFile) -> bool:
 
 
 def record(connection: psycopg.Connection, file: MigrationFile) -> None:
-    """Say that a file is applied."""
-    connection.execute(
+    """Say that a file is applied.
+
+    Raises:
+        MigrationError: the ledger does not keep it.
+    """
+    written = connection.execute(
         "INSERT INTO dpp_feedback.migrations (name, sha256) VALUES (%s, %s)",
         [file.name, file.sha256],
     )
+    if written.rowcount != 1:
+        raise MigrationError(
+            "dpp_feedback.migrations takes rows and keeps none of them: look for a trigger or a "
+            f"rule on it that drops them, remove that, and {AGAIN}."
+        )

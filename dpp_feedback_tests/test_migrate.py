@@ -235,6 +235,47 @@ def test_a_file_that_ends_its_transaction_or_needs_psql_is_refused_and_leaves_no
 # Logins and addresses
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("SELECT 'begin'", f"^concurrently/{FIRST} begins a transaction: put the released file"),
+        ("SELECT 1", f"^concurrently/{FIRST} returns no statements: put the released file back"),
+        ("SELECT NULL", f"^concurrently/{FIRST} returns no statements"),
+        ("SELECT 'x', 'y'", f"^concurrently/{FIRST} returns no statements"),
+        ("CREATE TABLE public.early ()", f"^{FIRST} was not applied, .* read-only transaction"),
+    ],
+)
+def test_what_is_to_be_run_before_a_file_is_refused_if_it_would_undo_or_is_no_statement(
+    database_url: str, tmp_path: Path, query: str, message: str
+) -> None:
+    (tmp_path / FIRST).write_text("CREATE TABLE public.first ()")
+    (tmp_path / "concurrently").mkdir()
+    (tmp_path / "concurrently" / FIRST).write_text(query)
+    with pytest.raises(MigrationError, match=message):
+        migrate(database_url, tmp_path)
+    assert tables(database_url) == []
+    assert pending(database_url, tmp_path) == [FIRST]
+
+
+def test_a_ledger_that_keeps_no_row_or_holds_a_null_is_refused(
+    database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / FIRST).write_text("CREATE TABLE public.first ()")
+    with connected(database_url) as db:
+        db.execute("""
+            CREATE SCHEMA dpp_feedback;
+            CREATE TABLE dpp_feedback.migrations (name text, sha256 text);
+            CREATE RULE none AS ON INSERT TO dpp_feedback.migrations DO INSTEAD NOTHING
+        """)
+        with pytest.raises(MigrationError, match=r"keeps none of them: look for a trigger or a "):
+            migrate(database_url, tmp_path)
+        assert tables(database_url) == []
+        db.execute("DROP RULE none ON dpp_feedback.migrations")
+        db.execute("INSERT INTO dpp_feedback.migrations VALUES (NULL, NULL)")
+        with pytest.raises(MigrationError, match="is newer than this dpp_feedback, which does not"):
+            migrate(database_url, tmp_path)
+
+
 def test_a_login_without_rights_is_told_so(database_url: str, made_role: str) -> None:
     url = make_conninfo(database_url, user=made_role)
     with pytest.raises(MigrationError, match=r"cannot be migrated: permission denied"):

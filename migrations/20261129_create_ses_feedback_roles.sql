@@ -132,10 +132,21 @@ begin
         -- `on conflict (dedupe_key)` and `returning dedupe_key` read that column.
         ('ses_feedback_writer', 'ses_feedback_events', array['insert'], ''),
         ('ses_feedback_writer', 'ses_feedback_events', array['select'], '(dedupe_key)'),
-        ('ses_feedback_writer', 'ses_feedback_daily_counts', array['select', 'insert', 'update'], ''),
-        ('ses_feedback_writer', 'ses_feedback_daily_totals', array['select', 'insert', 'update'], ''),
+        ('ses_feedback_writer', 'ses_feedback_daily_counts', array['select', 'insert'], ''),
+        ('ses_feedback_writer', 'ses_feedback_daily_counts', array['update'], '(count)'),
+        ('ses_feedback_writer', 'ses_feedback_daily_totals', array['select', 'insert'], ''),
+        ('ses_feedback_writer', 'ses_feedback_daily_totals', array['update'], '(count)'),
         ('ses_feedback_writer', 'ses_feedback_rejects', array['select', 'insert', 'update'], ''),
-        ('ses_feedback_writer', 'ses_feedback_dlq_actions', array['select', 'insert', 'update'], ''),
+        -- It says how an act ended; who did what, and with which login, stays as it was written.
+        ('ses_feedback_writer', 'ses_feedback_dlq_actions', array['select'], '(id)'),
+        (
+          'ses_feedback_writer', 'ses_feedback_dlq_actions', array['insert'],
+          '(action, actor, selection, dry_run, why, run_id, parser_version)'
+        ),
+        (
+          'ses_feedback_writer', 'ses_feedback_dlq_actions', array['update'],
+          '(finished_at, moved, counts, error)'
+        ),
         -- The checks ask when the first event was, and how many there were of each kind.
         ('ses_feedback_reader', 'ses_feedback_events', array['select'], '(notification_type, event_at)'),
         ('ses_feedback_reader', 'ses_feedback_daily_counts', array['select'], ''),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dpp_feedback.dlq.reasons import IGNORED, READABLE, reason_now
+from dpp_feedback.dlq.reasons import IGNORED, NOT_KNOWN, READABLE, reason_now
 from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.events import Rejected, RejectedReason
 from dpp_feedback.feedback.glance import glance
@@ -40,7 +40,7 @@ class Health:
 
     Attributes:
         waiting, in_flight: messages, roughly: SQS's counts lag by up to a minute.
-        reasons: messages looked at by `reason_now`, the most frequent first.
+        reasons: messages looked at by `reason_now`, or `NOT_KNOWN`, the most frequent first.
         looked_at: how many messages that are.
         why_partial: why these are not all there are; "" if they are.
         oldest_age: of the oldest looked at; None without one.
@@ -97,12 +97,18 @@ class _Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     seen: dict[str, datetime] = field(default_factory=dict)
     rejected: dict[str, tuple[str, str]] = field(default_factory=dict)
+    why_not: str = ""
 
     def add(self, message: Message) -> None:
-        glanced = glance(message.body, message.sent_at, self.admit)
+        self.seen[message.id] = message.sent_at
+        try:
+            glanced = glance(message.body, message.sent_at, self.admit)
+        except FeedbackError as error:  # SNS gives no certificate: people are told all the same
+            self.reasons[NOT_KNOWN] += 1
+            self.why_not = str(error)
+            return
         reason = reason_now(glanced, message.id, self.refused)
         self.reasons[reason] += 1
-        self.seen[message.id] = message.sent_at
         if self.older and isinstance(glanced.outcome, Rejected):
             self.rejected[message.id] = reason, glanced.outcome.detail
 
@@ -135,6 +141,7 @@ def examine(
     expired, why_partial = 0, ""
     if looking:
         why_partial = _look(dead_letters, tally)
+        why_not.append(tally.why_not)
         if not why_not[0]:
             expired, why = _write(store, tally, now - retention - _SURELY_DELETED, run_id)
             why_not.append(why)

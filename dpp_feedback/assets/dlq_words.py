@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dpp_feedback.assets.dlq_examine import EXPIRING
-from dpp_feedback.dlq.reasons import IGNORED, READABLE
+from dpp_feedback.dlq.reasons import IGNORED, NOT_KNOWN, READABLE
 from dpp_feedback.feedback.events import RejectedReason
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def what_to_do(health: Health) -> str:
             f"What is {_REFUSED}: mend the database, and launch reprocess_dlq with "
             f"{launch_config(_REFUSED)}; the dry run says whether it takes them now."
         )
-    if health.leaving + health.reasons.get(_REFUSED, 0) < health.looked_at:
+    others = health.reasons.get(_REFUSED, 0) + health.reasons.get(NOT_KNOWN, 0)
+    if health.leaving + others < health.looked_at:
         steps.append(
             "What the parser rejects would come back here: `dpp-feedback dlq list` names each."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import contextmanager
@@ -50,6 +49,7 @@ def list_(
     its end, on Ctrl-C too; their receive count goes up. Bodies and addresses are not shown.
     """
     from dpp_feedback.commands import look_shown
+    from dpp_feedback.feedback.escaped import json_text
 
     selection = _selection(reasons, kinds, since)
     console = look_shown.console()
@@ -58,7 +58,7 @@ def list_(
         pages = 0
         for entry, _ in listing:
             if as_json:
-                click.echo(json.dumps(entry.as_json()))
+                click.echo(json_text(entry.as_json()))
                 continue
             page.append(entry)
             if len(page) == _PAGE:
@@ -132,10 +132,12 @@ def export(
     For bug reports. Mail addresses are masked: j***@example.com. Not masked are names, subjects,
     domains, and whatever else stands in a body: read the file before you pass it on.
     """
+    from dpp_feedback.feedback.escaped import json_text
+
     selection = _selection(reasons, kinds, since)
     with _looking(selection, contains, limit) as (queue, look, listing), _new_file(file) as out:
         for entry, message in listing:
-            out.write(json.dumps(_exported(entry.as_json(), message)) + "\n")
+            out.write(json_text(_exported(entry.as_json(), message)) + "\n")
             out.flush()
     filtered = not selection.everything or contains is not None
     written_to = "standard output" if str(file) == "-" else str(file)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dpp_feedback.dlq.listing import Entry
-from dpp_feedback.dlq.reasons import IGNORED, READABLE
+from dpp_feedback.dlq.reasons import IGNORED, NOT_KNOWN, READABLE
 from dpp_feedback.feedback.escaped import printable
 from dpp_feedback.feedback.events import Ignored, Rejected, RejectedReason
 from dpp_feedback.messages import counted, encoded, sha256_of
@@ -39,6 +39,12 @@ _KINDS_SHOWN, _LONGEST_KIND = 3, 40  # the name of an unknown one comes from the
 _TIME = "%Y-%m-%d %H:%M"
 SHORT_TIME = "%m-%d %H:%M"  # SQS keeps nothing for longer than 14 days
 _COLOURS = {READABLE: "green", IGNORED: "yellow"}
+_OF_REASONS = {
+    RejectedReason.REFUSED_BY_DATABASE.value: "refused_by_database is what the last run met: "
+    "`dpp-feedback dlq reprocess --reason refused_by_database` says whether it still holds.",
+    NOT_KNOWN: f"{NOT_KNOWN}: SNS gives no certificate now to judge these by. `dpp-feedback "
+    "doctor` says whether its host answers; with SNS_VERIFY=false they are listed without.",
+}
 
 
 def console() -> Console:
@@ -115,11 +121,7 @@ def remarks(
             f"A redrive is {task.status}, {counted(task.moved)} moved so far: what is listed may "
             "be gone the next moment. `dpp-feedback dlq redrive --cancel` cancels it."
         )
-    if listing.reasons[RejectedReason.REFUSED_BY_DATABASE]:
-        said.append(
-            "refused_by_database is what the last run met: `dpp-feedback dlq reprocess --reason "
-            "refused_by_database` says whether it still holds."
-        )
+    said += [told for reason, told in _OF_REASONS.items() if listing.reasons[reason]]
     if listing.shown and not written_to:
         said.append(
             "Next: `dpp-feedback dlq show ID` says why a message is here; `dpp-feedback dlq "

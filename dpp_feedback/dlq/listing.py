@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dpp_feedback.dlq.reasons import reason_now
+from dpp_feedback.dlq.reasons import NOT_KNOWN, reason_now
+from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.events import Ignored, Rejected
 from dpp_feedback.feedback.glance import glance
 from dpp_feedback.feedback.parser import anything
@@ -38,8 +39,8 @@ class Entry:
         size: of the body, in bytes.
         topic_arn: of the SNS topic that the body names; None if it names none.
         kinds: notification types, sorted, each once.
-        reason: of `REASONS`, as the present parser sees it.
-        detail: why it is rejected or ignored, for a person; None if it is not.
+        reason: of `REASONS`, as the present parser sees it; or `NOT_KNOWN`.
+        detail: why it is rejected or ignored, or not known, for a person; None if it is not.
     """
 
     message_id: str
@@ -68,8 +69,15 @@ class Entry:
             retention: how long the queue keeps a message.
             admit: see `parser.Admit`.
         """
-        seen = glance(message.body, message.sent_at, admit)
-        outcome = seen.outcome
+        detail = None
+        try:
+            seen = glance(message.body, message.sent_at, admit)
+            reason = reason_now(seen, message.id, refused)
+            if isinstance(seen.outcome, Ignored | Rejected):
+                detail = seen.outcome.detail
+        except FeedbackError as error:  # the others are listed all the same
+            seen = glance(message.body, message.sent_at)
+            reason, detail = NOT_KNOWN, str(error)
         return cls(
             message_id=message.id,
             sent_at=message.sent_at,
@@ -78,8 +86,8 @@ class Entry:
             size=len(encoded(message.body)),
             topic_arn=seen.topic_arn,
             kinds=tuple(masked(kind) for kind in seen.kinds),  # an unknown one is any text
-            reason=reason_now(seen, message.id, refused),
-            detail=outcome.detail if isinstance(outcome, Ignored | Rejected) else None,
+            reason=reason,
+            detail=detail,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -17,6 +17,9 @@ READABLE = "readable"
 IGNORED = "ignored"
 """The parser takes it for no feedback by now: put back, it is acknowledged without a trace."""
 
+NOT_KNOWN = "not_known"
+"""In the place of a reason: SNS gives no certificate to judge the message by. For lists only."""
+
 REASONS = (*(reason.value for reason in RejectedReason), READABLE, IGNORED)
 
 

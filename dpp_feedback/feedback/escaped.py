@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 # What makes a link, an image or an element in Markdown, HTML, Slack and rich.
@@ -27,6 +28,11 @@ def harmless(name: str) -> str:
     configuration sets, subtypes) stay as they are; but the sender's queue may carry others.
     """
     return _MARKUP.sub(lambda found: "".join(map(_hex, found[0])), printable(name))
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """Write JSON that steers no terminal: in ASCII, and U+007F escaped, which JSON need not be."""
+    return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
 
 
 def _code(char: str) -> str:

@@ -16,15 +16,18 @@ PAGE = 20_000  # events looked through with one statement
 _WRITTEN = "CROSS JOIN LATERAL (SELECT lower({row}) AS line OFFSET 0) AS written"
 # With the source as it is counted: jane+label@example.com counts as jane@example.com.
 _EVENT = f"event::text || chr(10) || {COUNTED_SOURCE}"
+# Functions that take any type are named with their schema: one of just the row's type, which
+# somebody made in public, would go before, and be handed whole rows.
 _NAMED = (
-    "EXISTS (SELECT FROM unnest(%(patterns)b::text[]) AS p (text) WHERE strpos(line, text) > 0)"
+    "EXISTS (SELECT FROM pg_catalog.unnest(%(patterns)b::text[]) AS p (text)"
+    " WHERE strpos(line, text) > 0)"
 )
 
 END_OF_PAGE = """
 SELECT id FROM public.ses_feedback_events WHERE id > %(after)s ORDER BY id OFFSET %(page)s LIMIT 1
 """
 EVENTS_OF_PAGE = f"""
-SELECT to_jsonb(event), {COUNTED_SOURCE}
+SELECT pg_catalog.to_jsonb(event), {COUNTED_SOURCE}
 FROM (
   SELECT * FROM public.ses_feedback_events
   WHERE id > %(after)s AND (%(end)s::uuid IS NULL OR id <= %(end)s)
@@ -32,7 +35,7 @@ FROM (
 WHERE {_NAMED}
 """  # noqa: S608 - as all here, made of constants
 EVENTS_AGAIN = f"""
-SELECT to_jsonb(event), {COUNTED_SOURCE} FROM public.ses_feedback_events AS event
+SELECT pg_catalog.to_jsonb(event), {COUNTED_SOURCE} FROM public.ses_feedback_events AS event
 WHERE id = ANY (%(ids)b::uuid[]) ORDER BY id FOR UPDATE
 """  # noqa: S608
 
@@ -102,8 +105,9 @@ class Place:
     def find(self) -> str:
         """Its rows that may name the person, without bodies; locked where asked for."""
         return (
-            f"SELECT {self.key}::text, to_jsonb(place) - 'body' FROM {self.table} AS place "  # noqa: S608
-            f"{_WRITTEN.format(row='place::text')} WHERE {_NAMED} ORDER BY 1"
+            f"SELECT {self.key}::text, pg_catalog.to_jsonb(place) - 'body' "  # noqa: S608
+            f"FROM {self.table} AS place {_WRITTEN.format(row='place::text')} "
+            f"WHERE {_NAMED} ORDER BY 1"
         )
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from dpp_feedback.errors import FeedbackError
 from dpp_feedback.feedback.envelope import is_sns
 from dpp_feedback.feedback.events import Rejected, RejectedReason
 from dpp_feedback.feedback.values import Refused, instant
@@ -58,6 +59,11 @@ class SnsCheck:
             self._require(value)
         except Refused as refused:
             return Rejected(refused.reason, refused.detail)
+        except FeedbackError:
+            raise
+        except Exception as error:  # a fault of ours in one body must not stop the others
+            detail = f"the check of its signature failed: {type(error).__name__}"
+            return Rejected(RejectedReason.PARSER_ERROR, detail)
         return None
 
     def _require(self, value: object) -> None:

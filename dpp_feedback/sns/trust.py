@@ -87,12 +87,16 @@ def trusted(pem: bytes, names: Iterable[str], now: datetime) -> Certificate:
 
     try:
         leaf, *others = load_pem_x509_certificates(pem)
+        for each in (leaf, *others):  # read only now: what cannot be read raises where it is used
+            _ = each.issuer, each.subject, each.extensions
         key = leaf.public_key()
         found = Certificate(key, leaf.not_valid_before_utc, leaf.not_valid_after_utc)  # type: ignore[arg-type]  # looked at below
     except Exception:  # cryptography raises many for what is no certificate
         raise _refused("what its URL serves is no certificate") from None
     if not isinstance(key, RSAPublicKey) or key.key_size < _SMALLEST_KEY:
         raise _refused("the certificate's key is no RSA key of 2,048 bits or more")
+    if leaf.issuer == leaf.subject:
+        raise _refused("the certificate was issued by itself")
     if len(others) >= _MOST_IN_A_FILE:
         raise _refused("what its URL serves holds too many certificates")
     moment = min(now, found.not_after)

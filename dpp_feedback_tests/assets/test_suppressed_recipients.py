@@ -245,7 +245,7 @@ def test_an_address_that_looks_like_a_formula_is_defused(
     assert {row["recipient"] for row in _rows(tmp_path)} == {
         "'=cmd|'x'!a0@example.org",
         "'+1@example.org",
-        "'\n-a@example.org",
+        "'\n'-a@example.org",  # some programs take the line break for the end of a cell
     }
     assert as_csv([]).count(b"\n") == 1
 

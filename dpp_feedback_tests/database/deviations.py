@@ -163,6 +163,14 @@ ROLES = {
     "ses_feedback_writer may act as ses_feedback_maintainer: revoke ses_feedback_maintainer from": (
         "GRANT ses_feedback_maintainer TO ses_feedback_writer"
     ),
+    "anon may act as first_superuser, whom nothing here binds: find out how with": (
+        "GRANT first_superuser TO dashboard_user; GRANT dashboard_user TO anon"
+    ),
+    "authenticator may act as postgres, whom nothing here binds": "GRANT postgres TO authenticator",
+    "authenticated may act as pg_read_server_files, whom nothing here binds": (
+        "GRANT pg_read_server_files TO authenticated"
+    ),
+    "role authenticator has BYPASSRLS": "ALTER ROLE authenticator BYPASSRLS",
     "role anon has BYPASSRLS: alter role anon nobypassrls": "ALTER ROLE anon BYPASSRLS",
     "role authenticated has SUPERUSER": "ALTER ROLE authenticated SUPERUSER",
     **{
@@ -205,6 +213,23 @@ SCHEMA = {
         "ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA dpp_feedback"
         " GRANT SELECT ON TABLES TO anon"
     ),
+    "PUBLIC may create in schema public what then runs in sessions of others: revoke create": (
+        "GRANT CREATE ON SCHEMA public TO PUBLIC"
+    ),
+    "authenticated may create in schema public what then runs in sessions of others: revoke": (
+        "GRANT CREATE ON SCHEMA public TO authenticated"
+    ),
+    "anon may create in database test_": (
+        "DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO anon', current_database());"
+        "END $$"
+    ),
+    "database test_": (
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO anon', current_database());END $$"
+    ),
+    "ses_feedback_writer lacks USAGE on schema public: run the files": (
+        "REVOKE USAGE ON SCHEMA public FROM PUBLIC, ses_feedback_writer"
+    ),
+    "schema public belongs to anon, whom it is to shut out": "ALTER SCHEMA public OWNER TO anon",
     "the API serves schema dpp_feedback, as role authenticator says": (
         "ALTER ROLE authenticator SET pgrst.db_schemas = 'public, dpp_feedback'"
     ),

@@ -43,7 +43,12 @@ READ_ADD, READ_ADD_CHANGE = {"select", "insert"}, {"select", "insert", "update"}
 COUNTING = {COUNTS: READ_ADD_CHANGE, TOTALS: READ_ADD_CHANGE}
 # What a role may do to whole rows. All that is not here is denied.
 MAY: dict[str, dict[str, set[str]]] = {
-    WRITER: {EVENTS: {"insert"}, **COUNTING, REJECTS: READ_ADD_CHANGE, ACTIONS: READ_ADD_CHANGE},
+    WRITER: {
+        EVENTS: {"insert"},
+        **COUNTING,
+        REJECTS: READ_ADD_CHANGE,
+        ACTIONS: {"insert", "update"},
+    },
     READER: {name: {"select"} for name in (COUNTS, TOTALS, ACTIONS, REMOVALS, MASKED, LEDGER)},
     MAINTAINER: {
         EVENTS: {"select", "update", "delete"},
@@ -72,6 +77,7 @@ MAY: dict[str, dict[str, set[str]]] = {
 # Single columns, where not the whole row may be read.
 COLUMNS = {
     (WRITER, EVENTS): {"dedupe_key"},
+    (WRITER, ACTIONS): {"id"},
     (READER, EVENTS): {"notification_type", "event_at"},
     (READER, REJECTS): {
         *("message_id", "body_sha256", "body_bytes", "reason", "detail", "kind", "topic_arn"),

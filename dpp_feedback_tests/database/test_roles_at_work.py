@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 from click.testing import CliRunner
+from psycopg.conninfo import make_conninfo
 
 from dpp_feedback.assets.dlq import dlq_health
 from dpp_feedback.cli import main
@@ -75,7 +76,8 @@ def log_in(
 
         def use(*roles: str) -> None:
             url = logins.enter_context(login(environment["DATABASE_URL"], *roles))
-            monkeypatch.setenv("DATABASE_URL", url)
+            # With an empty search_path, as the runbook sets it for the pods.
+            monkeypatch.setenv("DATABASE_URL", make_conninfo(url, options="-csearch_path="))
 
         yield use
 

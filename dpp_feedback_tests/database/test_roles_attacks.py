@@ -14,6 +14,7 @@ import pytest
 from psycopg import errors, sql
 
 from dpp_feedback_tests.database.guarded import (
+    ACTIONS,
     ADDRESS,
     COUNTS,
     DENIED,
@@ -42,6 +43,7 @@ _VALUES = INSERTS[EVENTS].replace("gen_random_uuid()::text, 'Perm", "'the same',
 NAMES = {
     "events": EVENTS,
     "counts": COUNTS,
+    "actions": ACTIONS,
     "rejects": REJECTS,
     "suppressed": SUPPRESSED,
     "masked": MASKED,
@@ -141,6 +143,21 @@ def test_a_writer_learns_no_address_from_the_events_it_adds_to(project: str) -> 
     with acting_as(project, WRITER) as db:
         assert asked(db, "SELECT dedupe_key FROM {events}") == 2
         for statement in _BY_A_WRITER:
+            assert asked(db, statement) == DENIED, statement
+
+
+def test_a_writer_forges_no_record_and_moves_no_count(project: str) -> None:
+    with acting_as(project, WRITER) as db:
+        for statement in (
+            "UPDATE {actions} SET actor = 'somebody else'",
+            "UPDATE {actions} SET database_user = 'somebody else'",
+            "UPDATE {actions} SET started_at = now()",
+            "INSERT INTO {actions} (action, database_user) VALUES ('discard', 'somebody else')",
+            "SELECT actor FROM {actions}",
+            "UPDATE {counts} SET day = day + 1",
+            "UPDATE {counts} SET recipient_domain = ''",
+            "DELETE FROM {counts}",
+        ):
             assert asked(db, statement) == DENIED, statement
 
 

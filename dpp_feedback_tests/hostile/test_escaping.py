@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from dpp_feedback.feedback.escaped import harmless, printable
+from dpp_feedback.feedback.escaped import harmless, json_text, printable
 from dpp_feedback.report.cells import defused
 from dpp_feedback_tests.hostile import attack
 
@@ -69,3 +71,10 @@ def test_a_megabyte_of_what_nearly_is_a_formula_takes_linear_time(part: str) -> 
     """Quadratic time would be hours here."""
     text = part * (1024 * 1024 // len(part))
     assert len(defused(text)) <= 2 * len(text) + 1
+
+
+def test_json_for_machines_steers_no_terminal_and_says_the_same() -> None:
+    value = {f"{chr(code)}\\x7f": chr(code) for code in (*range(0x100), 0x2028, 0x202E, 0xD800)}
+    written = json_text(value, indent=1)
+    assert all(char.isascii() and (char.isprintable() or char == "\n") for char in written)
+    assert json.loads(written) == value

@@ -6,12 +6,14 @@ import ssl
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import DER_cert_to_PEM_cert
 from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from dpp_feedback.sns import certificates
 from dpp_feedback.sns.certificates import Certificates
@@ -68,6 +70,13 @@ class Authority:
     @property
     def chain(self) -> bytes:
         return self.leaf.pem + self.intermediate.pem
+
+    @property
+    def garbled(self) -> bytes:
+        """SNS's certificate, whose issuer's name is no UTF-8: noticed when the name is read."""
+        der = self.leaf.certificate.public_bytes(Encoding.DER)
+        pem = DER_cert_to_PEM_cert(der.replace(b"Intermediate of the tests", b"\xff" * 25))
+        return pem.encode()
 
 
 @pytest.fixture(scope="session")

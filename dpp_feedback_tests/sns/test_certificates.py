@@ -19,7 +19,7 @@ from dpp_feedback.feedback.events import RejectedReason
 from dpp_feedback.feedback.parser import parse
 from dpp_feedback.feedback.values import Refused
 from dpp_feedback.sns import certificates, fetch
-from dpp_feedback.sns.certificates import MOST_KEPT, MOST_REFUSED, Certificates
+from dpp_feedback.sns.certificates import MOST_FAILED, MOST_KEPT, Certificates
 from dpp_feedback.sns.trust import OUTLIVED, known_intermediates, trusted
 from dpp_feedback_tests.sns.authority import (
     DAY,
@@ -240,6 +240,9 @@ def test_certificates_that_are_not_sns_own_are_refused(
         issue(NAME, by, names=["*.amazonaws.com.evil.example"]).pem + pem,
         issue(NAME, by, names=["sns.us-east-1.amazonaws.com"]).pem + pem,
         issue(NAME, by).pem + pem,  # a common name alone is none
+        issue(NAME, names=[NAME]).pem,
+        authority.garbled + pem,
+        authority.leaf.pem + authority.garbled,
         issue(NAME, by, names=[NAME], purpose=for_clients).pem + pem,
         issue(NAME, by, names=[NAME], purpose=ExtendedKeyUsageOID.CODE_SIGNING).pem + pem,
         issue(NAME, by, names=[NAME], ca=True).pem + pem,
@@ -267,10 +270,30 @@ def test_an_issuer_that_is_not_known_is_no_fault_of_a_message(
     authority: Authority, sns_host: Served
 ) -> None:
     """SNS itself serves it over TLS: not the message but what is known here falls short."""
-    for served in (authority.leaf.pem, issue(NAME, names=[NAME]).pem):
-        sns_host.put(served)
-        with pytest.raises(AwsRefused, match="not known to this version"):
-            Certificates(REGION).of(URL)
+    sns_host.put(authority.leaf.pem)
+    with pytest.raises(AwsRefused, match="not known to this version"):
+        Certificates(REGION).of(URL)
+
+
+def test_a_url_that_cannot_be_judged_is_blamed_once_another_can_be(
+    authority: Authority, sns_host: Served
+) -> None:
+    ours = Certificates(REGION)
+    sns_host.put(b"", other(1), status=503)
+    sns_host.put(authority.leaf.pem, other(2))
+    odd = [f"https://{HOST}{other(number)}" for number in (1, 2)]
+    for url, error in zip(odd, (AwsUnavailable, AwsRefused), strict=True):
+        for _ in range(2):
+            with pytest.raises(error):
+                ours.of(url)
+    assert sns_host.heard == [other(1)] * 3 + [other(2)]  # not again and again
+    ours.of(URL)
+    for url in odd:
+        with pytest.raises(Refused, match="but at another"):
+            ours.of(url)
+    sns_host.put(authority.chain, other(1))
+    ours.require_reachable()
+    ours.of(odd[0])
 
 
 def test_a_new_issuer_of_amazon_is_fetched_and_proves_itself(
@@ -407,6 +430,27 @@ def test_the_proxy_of_the_environment_is_asked(
     assert not sns_host.heard
 
 
+def test_many_forged_urls_that_come_first_stop_no_good_message(sns_host: Served) -> None:
+    ours = Certificates(REGION)
+    for number in range(MOST_FAILED - 1):
+        with pytest.raises(Refused):
+            ours.of(f"https://{HOST}{other(number)}")
+    ours.of(URL)
+    assert len(sns_host.heard) == MOST_FAILED
+
+
+def test_urls_that_take_long_to_lead_nowhere_are_not_followed_for_ever(
+    sns_host: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 10_000, 25))  # each look at it takes 25 seconds
+    monkeypatch.setattr(certificates, "monotonic", lambda: next(clock))
+    ours = Certificates(REGION)
+    for number in range(10):
+        with pytest.raises(Refused):
+            ours.of(f"https://{HOST}{other(number)}")
+    assert len(sns_host.heard) == 5  # 125 seconds
+
+
 def test_a_thousand_forged_urls_cost_a_few_fetches_and_stop_no_good_message(
     sns_host: Served,
 ) -> None:
@@ -416,7 +460,7 @@ def test_a_thousand_forged_urls_cost_a_few_fetches_and_stop_no_good_message(
         for _ in range(2):
             with pytest.raises(Refused):
                 ours.of(f"https://{HOST}{other(number)}")
-    assert len(sns_host.heard) == 1 + MOST_REFUSED
+    assert len(sns_host.heard) == 1 + MOST_FAILED
     ours.of(URL)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,49 @@ def test_while_no_certificate_can_be_had_no_message_is_received(
         assert "port 443" in said
     assert job.received() == [0]
     assert job.reasons() == {}
+
+
+def test_a_forged_url_that_gives_no_answer_stops_no_good_message(
+    job: Job, instance: dg.DagsterInstance, authority: Authority, sns_host: Served
+) -> None:
+    away, strange = (f"/SimpleNotificationService-{number:032x}.pem" for number in (1, 2))
+    sns_host.put(b"", away, status=503)
+    sns_host.put(authority.leaf.pem, strange)  # without its issuer
+    forged = [
+        job.signed(20 + n, url=URL.replace(PATH, path)) for n, path in enumerate((away, strange))
+    ]
+    job.send(*forged, job.signed(1), job.signed(2), *forged)
+    assert job.run(instance).success
+    assert job.rows() == ["person1@example.org", "person2@example.org"]
+    assert job.reasons() == {"bad_certificate": 4}
+    assert job.received() == [1, 1, 1, 1]
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_while_no_certificate_can_be_had_the_dead_letters_are_told_of_all_the_same(
+    job: Job, instance: dg.DagsterInstance
+) -> None:
+    for each in (job.signed(1), job.signed(2), bounce(3)):
+        job.sqs.send_message(QueueUrl=job.environment["SQS_DLQ_URL"], MessageBody=each)
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        asset_selection=[dg.AssetKey("dlq_health")], instance=instance
+    )
+    checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    said = str(checks["dlq_empty"].description)
+    assert not checks["dlq_empty"].passed
+    assert "2 not_known, 1 unsigned" in said
+    assert f"{HOST} gives no certificate" in said
+    assert checks["dlq_expiring"].passed
+    listed = CliRunner().invoke(main, ["dlq", "list"])
+    assert listed.exit_code == 0
+    assert "3 shown: 2 not_known, 1 unsigned." in listed.output
+    assert "SNS gives no certificate now" in listed.output
+    exported = [
+        json.loads(line)
+        for line in CliRunner().invoke(main, ["dlq", "export", "-"]).stdout.splitlines()
+    ]
+    assert sorted(each["reason"] for each in exported) == ["not_known", "not_known", "unsigned"]
+    assert any(HOST in each["detail"] for each in exported)
 
 
 def test_a_fault_that_comes_after_receiving_blames_no_message(

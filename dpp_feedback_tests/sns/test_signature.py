@@ -9,6 +9,7 @@ import pytest
 
 from dpp_feedback.feedback.events import Ignored, Rejected, RejectedReason
 from dpp_feedback.feedback.parser import parse
+from dpp_feedback.sns import certificates
 from dpp_feedback.sns.signature import string_to_sign
 from dpp_feedback_tests.bounces import bounce
 from dpp_feedback_tests.sns.authority import (
@@ -261,6 +262,22 @@ def test_nothing_of_a_forged_body_is_in_what_is_said(authority: Authority, check
         outcome = read(broken, check)
         assert isinstance(outcome, Rejected)
         assert canary not in outcome.detail
+
+
+def test_a_fault_of_the_check_itself_is_told_of_its_message_alone(
+    authority: Authority, check: SnsCheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would raise is not known; so it is made to."""
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("person0@example.org")
+
+    monkeypatch.setattr(certificates, "trusted", failing)
+    monkeypatch.setattr(certificates, "get", lambda _: b"")
+    outcome = read(signed(notification(), authority.key), check)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == RejectedReason.PARSER_ERROR
+    assert outcome.detail == "the check of its signature failed: RuntimeError"
 
 
 def test_the_certificate_is_fetched_once_for_many_messages(
