@@ -6,6 +6,7 @@ test file needs.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import closing
@@ -38,6 +39,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--builder", default="docker", help="what has it: docker, podman or buildah")
     parser.addoption("--fuzz-minutes", type=float, help="how long the fuzz target runs")
     parser.addoption("--fuzz-seed", type=int, default=1, help="seed of its first round")
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """No test leaves a setting to the next: the command reads a file .env into its process."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -409,7 +410,12 @@ def test_what_a_narrow_column_refused_goes_in_when_it_is_mended(dead: DeadLetter
     dead.database.execute(
         "ALTER TABLE public.ses_feedback_events ALTER sns_message_id TYPE varchar(5)"
     )
-    sns = {"Type": "Notification", "MessageId": "longer than five", "Message": bounce(1)}
+    sns = {
+        "Type": "Notification",
+        "MessageId": "longer than five",
+        "TopicArn": os.environ["SNS_BOUNCE_ARN"],
+        "Message": bounce(1),
+    }
     (message_id, other) = dead.send(json.dumps(sns), delivery(2))
     assert dead.told()["rejected"] == 1
     assert dead.told(dry_run=False, message_ids=[message_id])["rejected"] == 1

@@ -87,5 +87,5 @@ def test_the_nightly_run_covers_the_last_seven_closed_days_at_once() -> None:
 
 def test_every_schedule_runs_unless_somebody_stops_it() -> None:
     schedules = build_definitions().get_repository_def().schedule_defs
-    assert len(schedules) == 4
+    assert len(schedules) == 5
     assert {one.default_status for one in schedules} == {dg.DefaultScheduleStatus.RUNNING}

@@ -91,7 +91,9 @@ def test_a_database_that_takes_no_events_is_a_reason(
     queue: Queue, dead_letters: DeadLetters
 ) -> None:
     dead_letters.send([delivery()])
-    dead_letters.database.execute("ALTER TABLE public.ses_feedback_events DROP COLUMN source")
+    dead_letters.database.execute(
+        "ALTER TABLE public.ses_feedback_events DROP COLUMN source CASCADE"
+    )
     seen = examine(queue, CONNECT)
     assert seen.why_not.startswith("Nothing could be stored now. ")
     assert "dpp-feedback migrate" in seen.why_not
