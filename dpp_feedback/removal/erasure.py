@@ -83,14 +83,20 @@ def listing(connection: psycopg.Connection, person: Person, hash_key: str | None
         DatabaseRefused, DatabaseUnavailable: a table cannot be read.
     """
     with explaining("Reading public.ses_suppressed_recipients"):
-        row = connection.execute(places.SUPPRESSED, [person.address]).fetchone()
+        row = connection.execute(places.SUPPRESSED, [person.addresses]).fetchone()
         others = connection.execute(
-            places.OTHERS_OF_DOMAIN, {"domain": person.domain, "address": person.address}
+            places.OTHERS_OF_DOMAIN,
+            {
+                "domains": [each.rpartition("@")[2] for each in person.addresses],
+                "addresses": person.addresses,
+            },
         ).fetchone()
-    reason, since = row or (None, None)
+    _, reason, since = row or (None, None, None)
     kept = None
     if hash_key is not None:
-        kept = hashes.known(connection, hashes.hash_of(person.address, hash_key))
+        kept = any(
+            hashes.known(connection, hashes.hash_of(each, hash_key)) for each in person.addresses
+        )
     return Listing(reason, since, kept, int(others[0]) if others else 0)
 
 
@@ -149,13 +155,13 @@ def _take_out(
     with explaining("Erasing"), connection.transaction():
         connection.execute(LOCK_TIMEOUT)
         if keep_hash is not None:
-            row = connection.execute(places.SUPPRESSED, [person.address]).fetchone()
-            if row:
-                hashes.keep(connection, hashes.hash_of(person.address, keep_hash), *row)
+            rows = connection.execute(places.SUPPRESSED, [person.addresses]).fetchall()
+            for address, *why in rows:
+                hashes.keep(connection, hashes.hash_of(address, keep_hash), *why)
                 kept = True
         if forget_hash is not None:
-            hashed = hashes.hash_of(person.address, forget_hash)
-            forgotten = bool(hashes.forget(connection, hashed))
+            hashed = [hashes.hash_of(each, forget_hash) for each in person.addresses]
+            forgotten = sum(hashes.forget(connection, each) for each in hashed) > 0
         _take_out_of_events(connection, person, found)
         _take_out_of_counters(connection, person, found)
         connection.execute(statements.LOCK)
@@ -174,7 +180,7 @@ def _take_out_of_events(connection: psycopg.Connection, person: Person, found: F
     # Read anew, and locked: another erasure may have changed them.
     for event, counted in connection.execute(places.EVENTS_AGAIN.encode(), {"ids": ids}).fetchall():
         source = person.without(counted)
-        if person.named_in(event["primary_recipient"]) or person.leads_from(event["dedupe_key"]):
+        if person.receives(event["primary_recipient"]) or person.leads_from(event["dedupe_key"]):
             own.append(event["id"])
             sources.append(source)
             continue

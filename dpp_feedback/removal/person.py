@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 
 _AT = ("@", "=40", "%40", "%2540", "&#64;", "&#x40;", "&commat;", "\\u0040")
 # No letter before it, nor one with a dot or the like: that would be a longer local part. But the
-# last letter of an escape (%3C, \n) is none.
-_BEFORE = r"(?:(?<=%[0-9a-f]{2})|(?<=\\[nrt])|(?<![\w])(?<!\w[.+'\-]))"
+# last letter of an escape (%3C, =3C, \n, \u003c) is none, and a mail server's 550- is no name.
+_BEFORE = (
+    r"(?:(?:(?<=%[0-9a-f]{2})|(?<=%25[0-9a-f]{2}))(?<!2[bde])(?<!5f)"
+    r"|(?<==3c)|(?<=\\[bfnrt])|(?<=\\u003c)|(?<=\\x3c)"
+    r"|(?<=\b[245]\d\d-)|(?<=\b[245]\.\d\.\d-)"
+    r"|(?<!\w)(?<!\w[.+'\-&*~$^{}]))"
+)
 # In a variable return path a sender's own prefix stands before it.
 _BEFORE_IN_PATH = r"(?<!\w)(?<!\w\.)"
 _AFTER = r"(?![\w-]|\.\w)"
@@ -40,6 +45,7 @@ class Person:
 
     Attributes:
         domain: what stands behind the last at sign.
+        addresses: as it may be stored: with its domain in letters, and in punycode.
         left: what takes the place of the address: `@` and the domain.
         patterns: texts in lower case of which one stands in the lower case of every row, written as
             text, that may name the address. Not each row with one of them does.
@@ -62,6 +68,7 @@ class Person:
         ).rpartition(":")[2]
         locals_ = {local, quote(local, safe=""), local.replace('"', '\\"')}
         domains = {self.domain, *_punycode(self.domain)}
+        self.addresses = sorted(f"{local}@{domain}" for domain in domains)
         # Quotes and backslashes are written in too many ways: there the domain must do.
         plain = not re.search(r'["\\]', local)
         heads = {name.lower() for name in locals_} if plain else {""}
@@ -98,6 +105,16 @@ class Person:
         """Whether a JSON value names the address anywhere, in a key or a text."""
         return any(self._named.search(text) for text in _texts(value))
 
+    def receives(self, recipient: str | None) -> bool:
+        """Whether a recipient is the person, or a return path to them.
+
+        `tom&jane@example.com` is somebody else, though words about `jane` may look like it.
+        """
+        local, _, domain = (recipient or "").rpartition("@")
+        if any(address.endswith(f"@{domain}") for address in self.addresses):
+            return f"{local}@{domain}" in self.addresses
+        return self.named_in(recipient)
+
     def leads_from(self, dedupe_key: str) -> bool:
         """Whether a dedupe key ends with the hash of the address, which anybody can make again."""
         return bool(self._keyed.search(dedupe_key))
@@ -129,10 +146,17 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _punycode(domain: str) -> set[str]:
-    """How else an internationalised domain is written."""
+    """How else an internationalised domain is written.
+
+    Not with Python's codec idna: by its rules of 2003 a sharp s is ss, which is another's domain.
+    """
     try:
-        if domain.isascii():
-            return {domain.encode().decode("idna")}
-        return {domain.encode("idna").decode()}
+        return {".".join(map(_other_form, domain.split(".")))}
     except UnicodeError:
         return set()
+
+
+def _other_form(label: str) -> str:
+    if label.startswith("xn--"):
+        return label[4:].encode().decode("punycode")
+    return label if label.isascii() else "xn--" + label.encode("punycode").decode()

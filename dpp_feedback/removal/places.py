@@ -77,12 +77,13 @@ WHERE id = %(id)s
 OTHERS_OF_DOMAIN = """
 SELECT count(*) FROM (
   SELECT DISTINCT primary_recipient FROM public.ses_feedback_events
-  WHERE primary_recipient LIKE '_%%@%%' AND split_part(primary_recipient, '@', -1) = %(domain)s
-    AND primary_recipient <> %(address)s
+  WHERE primary_recipient LIKE '_%%@%%'
+    AND split_part(primary_recipient, '@', -1) = ANY (%(domains)b)
+    AND primary_recipient <> ALL (%(addresses)b)
 ) AS other
 """
 SUPPRESSED = """
-SELECT reason, since FROM public.ses_suppressed_recipients WHERE recipient = %s
+SELECT recipient, reason, since FROM public.ses_suppressed_recipients WHERE recipient = ANY (%b)
 """
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _EVENTS = "public.ses_feedback_events"
 _IN_EVENTS = {
-    "primary_recipient",
     "source",
     "type_data",
     "ses_message_id",
@@ -126,7 +125,10 @@ def _search_events(connection: psycopg.Connection, person: Person, found: Found)
         for event, counted in connection.execute(places.EVENTS_OF_PAGE.encode(), page).fetchall():
             texts = {**event, "source": [event["source"], counted]}
             named = {name for name, value in texts.items() if person.named_in(value)}
-            if "primary_recipient" in named or person.leads_from(event["dedupe_key"]):
+            named.discard("primary_recipient")
+            if person.receives(event["primary_recipient"]) or person.leads_from(
+                event["dedupe_key"]
+            ):
                 found.own.append(event["id"])
             elif named & _IN_EVENTS:
                 found.naming.append(event["id"])

@@ -384,6 +384,29 @@ def test_without_a_key_nothing_is_changed(
     assert JANE in everything(database)
 
 
+def test_who_is_called_alike_stays_whole_and_suppressed(database: Database, store: Store) -> None:
+    others = ["tom&jane@example.org", "mary=jane@example.org", "a/jane@example.org"]
+    store.insert([to(JANE, 1), *(to(other, number) for number, other in enumerate(others, 2))])
+    result = erase()
+    assert result.exit_code == 0, result.output
+    kept = [row[0] for row in database.execute("SELECT recipient FROM ses_suppressed_recipients")]
+    assert sorted(kept) == sorted(others)
+
+
+def test_a_hash_is_kept_of_the_form_that_is_suppressed(
+    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SES reports a domain in punycode; who erases may write it in letters."""
+    monkeypatch.setenv("SES_FEEDBACK_ERASURE_KEY", KEY)
+    stored = "jane@xn--bcher-kva.example"
+    store.insert([to(stored, 1)])
+    assert erase("--keep-hash", address="jane@b\u00fccher.example").exit_code == 0
+    row = database.execute("SELECT recipient_hmac FROM ses_suppressed_hashes").fetchone()
+    assert row == (hmac.digest(KEY.encode(), stored.encode(), "sha256"),)
+    erase("--forget-hash", address="jane@b\u00fccher.example")
+    assert database.execute("TABLE public.ses_suppressed_hashes").fetchall() == []
+
+
 # Outside the tables
 
 

@@ -25,6 +25,11 @@ JANE = Person("Jane Doe <Jane@Example.COM>")
         "jane=40example.com",
         'a body in JSON: "jane\\u0040example.com"',
         "a line\\njane@example.com",
+        "550-jane@example.com is unknown",
+        "550-5.1.1-jane@example.com is unknown",
+        "=3Cjane=40example.com=3E",
+        "u=%253Cjane%2540example.com",
+        "\\u003cjane@example.com\\u003e",
     ],
 )
 def test_an_address_is_known_however_it_is_written(text: str) -> None:
@@ -42,6 +47,8 @@ def test_an_address_is_known_however_it_is_written(text: str) -> None:
         "mary-jane@example.com",
         "news+jane@example.com",
         "maryjane@example.com",
+        "mary%2Djane%40example.com",
+        "tom&jane@example.com",
         "jane@example.com.au",
         "jane@example.com-x.org",
         "jane@example.comedy",
@@ -94,3 +101,18 @@ def test_what_is_no_address_is_refused_without_quoting_it(written: str) -> None:
 
 def test_an_address_is_in_no_repr() -> None:
     assert repr(JANE) == "Person('j***@example.com')"
+
+
+@pytest.mark.parametrize("other", ["tom&jane", "mary=jane", "a/jane", "a!jane", "a--jane", "-jane"])
+def test_a_recipient_whose_name_only_ends_alike_is_somebody_else(other: str) -> None:
+    assert not JANE.receives(f"{other}@example.com")
+    assert JANE.receives("jane@example.com")
+    assert JANE.receives("bounce+jane=example.com@example.net")
+    assert not JANE.receives(None)
+
+
+def test_a_domain_is_not_taken_for_another_that_rules_of_2003_make_of_it() -> None:
+    person = Person("jane@stra\u00dfe.example")
+    assert person.named_in("jane@xn--strae-oqa.example")
+    assert Person("jane@xn--strae-oqa.example").named_in("jane@stra\u00dfe.example")
+    assert not person.named_in("jane@strasse.example")
