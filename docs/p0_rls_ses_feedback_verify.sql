@@ -311,7 +311,7 @@ begin
       union all
       select 'public.ses_suppressed_recipients', * from (
         values
-          ('definition', '621e21af9fc2de8a0bc2af616bcce8219e899f21e8a1bc16ba50a1b098e6a238'),
+          ('definition', 'dd93a8ce8660c274eaec12a8ecc04d6c29e93c51f3d53dde4dca0ff24ad1aea7'),
           ('options', 'security_invoker=true')
       ) as of_suppressed_recipients
       union all

@@ -127,7 +127,8 @@ end
 $$;
 
 -- The view of 20261126 without the rows of people who were erased: of their addresses only the
--- domain is left, as in @example.com. Nothing else of it is changed, and its grants stay.
+-- domain is left, as in @example.com. And of two mails at one moment it always names the same as the
+-- last. Nothing else of it is changed, and its grants stay.
 create or replace view public.ses_suppressed_recipients with (security_invoker = true) as
 with
   faults as not materialized ( -- named once, read for one recipient at a time
@@ -241,7 +242,7 @@ cross join lateral (
         count(*) as events,
         min(counted.event_at) as since,
         max(counted.event_at) as last_event_at,
-        (array_agg(counted.ses_message_id order by counted.event_at desc))[1]
+        (array_agg(counted.ses_message_id order by counted.event_at desc, counted.ses_message_id))[1]
           as last_ses_message_id,
         bool_or(counted.nth_before >= counted.event_at - enough.days) as enough_in_time
       from (
