@@ -275,10 +275,11 @@ def explain(file: BinaryIO, as_json: bool, verify: bool) -> None:
     from dpp_feedback.feedback.parser import anything
 
     admit: Admit = anything
+    signed = False
     if verify:
-        from dpp_feedback.resources import sns_check
+        from dpp_feedback.resources import sns_check, verifies
 
-        admit = sns_check()
+        admit, signed = sns_check(), verifies()
     explained = read(file.read(), _now(), admit)
     if as_json:
         from dpp_feedback.feedback.escaped import json_text
@@ -294,6 +295,8 @@ def explain(file: BinaryIO, as_json: bool, verify: bool) -> None:
             "SNS notification" in (each.envelopes or ()) for each in explained.records
         ):
             click.echo("\nTopic and signature were not looked at: --verify does.")
+        if verify and not signed:
+            click.echo("\nThe signature was not looked at: by the settings none is needed here.")
     sys.exit(EXIT_CODES[explained.outcome])
 
 

@@ -135,7 +135,7 @@ def _remarks(shown: Shown) -> Iterator[str]:
         )
     yield (
         "Messages that still wait in the queue may bring new rows: run this again in a day, and "
-        "after 14 days nothing can come back."
+        "after 14 days, or 14 days after the last redrive, nothing can come back from there."
     )
     yield (
         "SES's own suppression list is not touched: `aws sesv2 delete-suppressed-destination "

@@ -237,6 +237,8 @@ def test_killed_between_two_batches_it_goes_on_from_there(
         with pytest.raises(Exception, match="fails"):
             old.remove(killed, DAYS, actor=WHO, progress=kill)
     assert _left(database) == 20
+    unfinished = "SELECT count(*) FROM public.ses_feedback_removals WHERE finished_at IS NULL"
+    assert database.execute(unfinished).fetchone() == (1,)
     assert old.remove(database, DAYS, actor=WHO).events == 20
     assert sum(row[-1] for row in _counters(database)) == 40
 
