@@ -250,13 +250,7 @@ def reject_key() -> str | None:
     Raises:
         SettingError: it is too short to guard anything.
     """
-    key = _optional("SES_FEEDBACK_REJECT_KEY")
-    if key is not None and len(key) < _KEY_LENGTH:
-        raise SettingError(
-            f"SES_FEEDBACK_REJECT_KEY is shorter than {_KEY_LENGTH} characters: write one that "
-            "`openssl rand -base64 33` prints, or unset it to keep no bodies."
-        )
-    return key
+    return _passphrase("SES_FEEDBACK_REJECT_KEY", ", or unset it to keep no bodies")
 
 
 def erasure_key() -> str | None:
@@ -270,13 +264,7 @@ def erasure_key() -> str | None:
     Raises:
         SettingError: it is too short to guard anything.
     """
-    key = _optional("SES_FEEDBACK_ERASURE_KEY")
-    if key is not None and len(key) < _KEY_LENGTH:
-        raise SettingError(
-            f"SES_FEEDBACK_ERASURE_KEY is shorter than {_KEY_LENGTH} characters: write one that "
-            "`openssl rand -base64 33` prints."
-        )
-    return key
+    return _passphrase("SES_FEEDBACK_ERASURE_KEY")
 
 
 def retention_days() -> int | None:
@@ -443,6 +431,16 @@ def _queue_url(name: str, region: str) -> str:
             f"{name} is in {host['region']}, AWS_REGION says {region}. Correct one of them."
         )
     return url
+
+
+def _passphrase(name: str, otherwise: str = "") -> str | None:
+    key = _optional(name)
+    if key is not None and len(key) < _KEY_LENGTH:
+        raise SettingError(
+            f"{name} is shorter than {_KEY_LENGTH} characters: write one that "
+            f"`openssl rand -base64 33` prints{otherwise}."
+        )
+    return key
 
 
 def _required(name: str) -> str:

@@ -165,6 +165,18 @@ def _trusting(_folder: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(certificates, "_PAUSE", 0)
 
 
+@contextmanager
+def _found_as_sns(
+    authority: Authority, pem: Path, connections: dict[tuple[str, int], int]
+) -> Iterator[Served]:
+    """Serve at SNS's name, with this certificate for TLS."""
+    served = Served()
+    served.put(authority.chain)
+    with _listening(served, pem) as port:
+        connections[HOST, 443] = port
+        yield served
+
+
 @pytest.fixture
 def sns_host(
     authority: Authority,
@@ -173,10 +185,7 @@ def sns_host(
     _trusting: None,
 ) -> Iterator[Served]:
     """SNS's host of the region, with its certificate at `PATH`."""
-    served = Served()
-    served.put(authority.chain)
-    with _listening(served, _folder["server"]) as port:
-        _connections[HOST, 443] = port
+    with _found_as_sns(authority, _folder["server"], _connections) as served:
         yield served
 
 
@@ -188,10 +197,7 @@ def impostor(
     _trusting: None,
 ) -> Iterator[Served]:
     """A server that is found under SNS's name, and has no certificate for it."""
-    served = Served()
-    served.put(authority.chain)
-    with _listening(served, _folder["other"]) as port:
-        _connections[HOST, 443] = port
+    with _found_as_sns(authority, _folder["other"], _connections) as served:
         yield served
 
 
