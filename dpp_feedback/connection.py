@@ -182,6 +182,14 @@ def explained(error: psycopg.Error, doing: str) -> FeedbackError:
             return DatabaseRefused(f"{doing} fails: {reason(error)}.")
 
 
+def keeps_none(table: str) -> DatabaseRefused:
+    """Say that a row was taken without an error, and is not there."""
+    return DatabaseRefused(
+        f"{table} takes rows and keeps none of them: look for a trigger or a rule on it that drops "
+        "them, and remove that."
+    )
+
+
 def ended(error: psycopg.Error) -> bool:
     """Whether the server ended the connection with it, and so says nothing of the statement.
 

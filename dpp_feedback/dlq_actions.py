@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from dpp_feedback.connection import LOCK_TIMEOUT, DatabaseRefused, explaining, storable
+from dpp_feedback.connection import LOCK_TIMEOUT, explaining, keeps_none, storable
 from dpp_feedback.feedback.parser import PARSER_VERSION
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ class Actions:
                 ],
             ).fetchone()
         if not row:
-            raise DatabaseRefused(
-                "public.ses_feedback_dlq_actions takes rows and keeps none of them: look for a "
-                "trigger or a rule on it that drops them, and remove that."
-            )
+            raise keeps_none("public.ses_feedback_dlq_actions")
         identity: UUID = row[0]
         return identity
 

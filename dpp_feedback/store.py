@@ -15,10 +15,10 @@ from uuid import uuid4
 
 from dpp_feedback.connection import (
     LOCK_TIMEOUT,
-    DatabaseRefused,
     connect,
     ended,
     explaining,
+    keeps_none,
     reason,
 )
 from dpp_feedback.daily_counts import COUNTED_COLUMNS, COUNTING, DailyCounts
@@ -171,10 +171,7 @@ class Store:
             self._connection.execute(LOCK_TIMEOUT)
             stored = self._connection.execute(_INSERT, _arrays([_probe()])).fetchall()
         if not stored:
-            raise DatabaseRefused(
-                "public.ses_feedback_events takes rows and keeps none of them: look for a trigger "
-                "or a rule on it that drops them, and remove that."
-            )
+            raise keeps_none("public.ses_feedback_events")
         self.rejects.check()
 
     def insert(

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dpp_feedback.connection import LOCK_TIMEOUT, DatabaseRefused, explaining, storable
+from dpp_feedback.connection import LOCK_TIMEOUT, explaining, keeps_none, storable
 from dpp_feedback.feedback.events import RejectedReason
 from dpp_feedback.feedback.parser import PARSER_VERSION
 from dpp_feedback.rejects import statements
@@ -67,10 +67,7 @@ class Rejects:
             self._connection.execute(LOCK_TIMEOUT)
             recorded = self._upsert([probe], Resolution.WAITING, by=None, run_id=None)
         if not recorded:
-            raise DatabaseRefused(
-                "public.ses_feedback_rejects takes rows and keeps none of them: look for a "
-                "trigger or a rule on it that drops them, and remove that."
-            )
+            raise keeps_none("public.ses_feedback_rejects")
 
     def record(self, rejects: Sequence[Reject], *, run_id: str | None) -> None:
         """Record rejected messages; committed on return. A message id that comes twice counts once.

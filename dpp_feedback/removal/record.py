@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dpp_feedback.connection import LOCK_TIMEOUT, DatabaseRefused, explaining, storable
+from dpp_feedback.connection import LOCK_TIMEOUT, explaining, keeps_none, storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,10 +55,7 @@ def begin(
         values = [kind, storable(actor, connection), events_before, run_id]
         row = connection.execute(_BEGIN, values).fetchone()
     if not row:
-        raise DatabaseRefused(
-            "public.ses_feedback_removals takes rows and keeps none of them: look for a trigger or "
-            "a rule on it that drops them, and remove that."
-        )
+        raise keeps_none("public.ses_feedback_removals")
     identity: UUID = row[0]
     return identity
 
